@@ -1,0 +1,114 @@
+# The commands of this repository. `make help` lists them; the README says what each is for.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/bin
+CACHE := $(CURDIR)/.cache
+
+# How large the property, crash and replay suites run: 1 is the size the tables in docs/evaluation.md are made at.
+PITWALL_SCALE ?= 0.01
+export PITWALL_SCALE
+
+# The same bytes from the same commit on any machine: no paths, no time, no state of the checkout.
+BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -buildid="
+export CGO_ENABLED := 0
+
+# Our own Go modules besides the root.
+MODULES := examples/shop tests
+SOURCES := go.mod go.sum $(shell git ls-files '*.go' | grep -vE '^(tests|examples|distributions)/|_test\.go$$' 2>/dev/null)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##### Try it
+
+.PHONY: run
+run: ## build what is missing, start the shop and the collector, watch a signal arrive
+	@scripts/build.sh pitwall-sidecar demo
+	@exec $(BIN)/demo -collector $(BIN)/pitwall-sidecar -config configs/demo.yaml $(DEMO_ARGS)
+
+##### Build
+
+.PHONY: build
+build: ## the full binary, the small one and the shop, into bin/
+	@scripts/build.sh pitwall-sidecar pitwall demo shop
+
+$(BIN)/pitwall: distributions/pitwall/main.go distributions/pitwall/components.go distributions/pitwall/go.mod $(SOURCES)
+	go -C distributions/pitwall build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ .
+
+$(BIN)/pitwall-sidecar: distributions/pitwall-sidecar/main.go distributions/pitwall-sidecar/components.go distributions/pitwall-sidecar/go.mod $(SOURCES)
+	go -C distributions/pitwall-sidecar build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ .
+
+$(BIN)/shop: $(shell git ls-files 'examples/shop' 2>/dev/null)
+	go -C examples/shop build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ ./cmd/shop
+
+$(BIN)/demo: $(shell git ls-files 'examples/shop' 2>/dev/null)
+	go -C examples/shop build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ ./cmd/demo
+
+# The short names that tests and people type.
+.PHONY: bin/pitwall bin/pitwall-sidecar bin/shop bin/demo
+bin/pitwall: $(BIN)/pitwall
+bin/pitwall-sidecar: $(BIN)/pitwall-sidecar
+bin/shop: $(BIN)/shop
+bin/demo: $(BIN)/demo
+
+.PHONY: generate
+generate: ## rebuild everything generated: component metadata and the distributions
+	go generate ./...
+	go tool -modfile=tools/go.mod builder --config builder-config.yaml --skip-compilation
+	go tool -modfile=tools/go.mod builder --config builder-config.sidecar.yaml --skip-compilation
+
+##### Check
+
+.PHONY: test
+test: lint check-generated unit e2e ## everything CI runs
+
+.PHONY: unit
+unit: ## unit, property and golden tests of every module, with the race detector
+	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go -C examples/shop test -race ./...
+
+.PHONY: e2e
+e2e: bin/pitwall bin/pitwall-sidecar bin/shop bin/demo ## the built binaries as processes, against real peers
+	go -C tests test -count=1 -p 1 -timeout 40m ./...
+
+.PHONY: lint
+lint: $(CACHE)/golangci-lint ## gofumpt, vet and the linters of .golangci.yml
+	$(CACHE)/golangci-lint run ./...
+	for m in $(MODULES); do (cd $$m && $(CACHE)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+
+$(CACHE)/golangci-lint: tools/lint/go.mod
+	go -C tools/lint build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: check-generated
+check-generated: ## fail when generated code is not what `make generate` makes
+	scripts/check-generated.sh
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for a few seconds (FUZZTIME=10s)
+	scripts/fuzz.sh
+
+.PHONY: prove
+prove: bin/pitwall bin/pitwall-sidecar bin/shop bin/demo ## every table in full size; writes docs/evaluation.md
+	PITWALL_SCALE=1 scripts/prove.sh
+
+##### Measure
+
+.PHONY: bench
+bench: ## every Go benchmark: time, bytes and allocations per item
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-process
+bench-process: bin/pitwall-sidecar ## the binary as a process: spans per CPU second and memory, by chain
+	go -C tests run ./cmd/benchprocess -binary $(BIN)/pitwall-sidecar $(BENCH_ARGS)
+
+.PHONY: fmt
+fmt: ## format the code
+	go -C tools tool gofumpt -l -w ..
+
+.PHONY: clean
+clean: ## remove what builds and runs left behind
+	rm -rf bin .cache .run tests/.out coverage.out
