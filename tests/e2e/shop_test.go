@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/tests/harness"
+)
+
+// cloudEvents is a real HTTP server that keeps the CloudEvents it is sent.
+type cloudEvents struct {
+	mu     sync.Mutex
+	events []map[string]any
+	bad    []string
+}
+
+func (c *cloudEvents) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	var event map[string]any
+	if err == nil {
+		err = json.Unmarshal(body, &event)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/cloudevents+json") {
+		c.bad = append(c.bad, r.Header.Get("Content-Type")+" "+string(body))
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	c.events = append(c.events, event)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// find returns the first event for which match is true.
+func (c *cloudEvents) find(match func(map[string]any) bool) map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		if match(e) {
+			return e
+		}
+	}
+	return nil
+}
+
+func data(event map[string]any, keys ...string) any {
+	var value any = event["data"]
+	for _, key := range keys {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return nil
+		}
+		value = object[key]
+	}
+	return value
+}
+
+// The thin path, whole: a fault switched on in a real service, over real HTTP, ends as a CloudEvent at a real receiver.
+func TestShopErrorFaultArrivesAsCloudEvent(t *testing.T) {
+	collectorBinary := harness.Binary(t, "pitwall-sidecar")
+	shopBinary := harness.Binary(t, "shop")
+	receiver := &cloudEvents{}
+	server := httptest.NewServer(receiver)
+	defer server.Close()
+	at := newEndpoints(t)
+	tracesFile := filepath.Join(t.TempDir(), "traces.jsonl")
+	record := harness.WriteFile(t, "record.yaml", `
+exporters:
+  file:
+    path: `+tracesFile+`
+    flush_interval: 200ms
+service:
+  pipelines:
+    traces:
+      receivers: [otlp]
+      processors: [memory_limiter, sli]
+      exporters: [file, slo, optimizer]
+`)
+	collector := harness.Start(t, harness.Options{
+		Binary:    collectorBinary,
+		Configs:   []string{config(t, "demo.yaml"), record},
+		Env:       append(at.env, "PITWALL_SIGNALS_ENDPOINT="+server.URL+"/events"),
+		HealthURL: at.healthURL(),
+	})
+
+	addresses := filepath.Join(t.TempDir(), "addresses.json")
+	shop := harness.Start(t, harness.Options{
+		Binary:    shopBinary,
+		Args:      []string{"-otlp-endpoint", at.otlpGRPC, "-base-port", "0", "-addr-file", addresses, "-seed", "1"},
+		ReadyLine: "shop is open",
+	})
+	control := controlAddress(t, addresses)
+
+	// A quiet half minute first: no fault, no signal.
+	harness.Await(t, time.Minute, "the book to see checkout", func() bool {
+		var slos struct {
+			SLOs []struct {
+				Name string  `json:"name"`
+				Good float64 `json:"good"`
+			} `json:"slos"`
+		}
+		getJSON(t, at.api, "/api/v1/slos", &slos)
+		for _, s := range slos.SLOs {
+			if s.Name == "checkout-availability" && s.Good > 100 {
+				return true
+			}
+		}
+		return false
+	})
+	require.Nil(t, receiver.find(func(map[string]any) bool { return true }), "a signal without a fault")
+
+	switchFault(t, http.MethodPost, control, "errors", `{"service":"checkout","rate":0.5}`)
+	firing := func(e map[string]any) bool {
+		return data(e, "state") == "firing" && data(e, "target", "service") == "checkout"
+	}
+	harness.Await(t, 3*time.Minute, "a signal that names checkout", func() bool { return receiver.find(firing) != nil })
+	event := receiver.find(firing)
+
+	assert.Equal(t, "1.0", event["specversion"])
+	assert.Equal(t, "optimization.slo.burn", event["type"])
+	for _, attribute := range []string{"id", "source", "time", "datacontenttype"} {
+		assert.NotEmpty(t, event[attribute], attribute)
+	}
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join(harness.Root(t), "docs", "signal.schema.json"))
+	require.NoError(t, err)
+	require.NoError(t, schema.Validate(event["data"]), "the envelope does not validate against the published schema")
+	assert.NotEmpty(t, data(event, "evidence", "windows"))
+
+	exemplars, ok := data(event, "evidence", "exemplars").([]any)
+	require.True(t, ok)
+	require.GreaterOrEqual(t, len(exemplars), 3)
+
+	switchFault(t, http.MethodDelete, control, "errors", "")
+	resolved := func(e map[string]any) bool {
+		return data(e, "id") == data(event, "id") && data(e, "state") == "resolved"
+	}
+	harness.Await(t, 6*time.Minute, "the signal to resolve", func() bool { return receiver.find(resolved) != nil })
+
+	shopExit, err := shop.Stop()
+	require.NoError(t, err)
+	assert.Zero(t, shopExit.Code)
+	exit, err := collector.Stop()
+	require.NoError(t, err)
+	assert.Zero(t, exit.Code)
+
+	exported, err := os.ReadFile(filepath.Clean(tracesFile))
+	require.NoError(t, err)
+	for _, id := range exemplars {
+		text, isText := id.(string)
+		require.True(t, isText)
+		assert.True(t, bytes.Contains(exported, []byte(`"traceId":"`+text+`"`)), "exemplar %s was not exported", text)
+	}
+	assert.Empty(t, receiver.bad)
+}
+
+// controlAddress reads where the shop's fault control listens.
+func controlAddress(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Clean(path))
+	require.NoError(t, err)
+	var addresses map[string]string
+	require.NoError(t, json.Unmarshal(content, &addresses))
+	require.NotEmpty(t, addresses["control"])
+	return addresses["control"]
+}
+
+func switchFault(t *testing.T, method, control, fault, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+control+"/faults/"+fault, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Less(t, response.StatusCode, 300, string(answer))
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/internal/figures"
+	"github.com/pitwall-io/pitwall/tests/harness"
+)
+
+const (
+	maxSidecarBytes = 50 << 20
+	maxIdleBytes    = 40 << 20
+)
+
+// A sidecar is paid for in every pod, so its size and its idle memory are asserted, and the time until it is ready is written down.
+func TestSidecarStaysSmall(t *testing.T) {
+	binary := harness.Binary(t, "pitwall-sidecar")
+	info, err := os.Stat(binary)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, info.Size(), int64(maxSidecarBytes), "binary size")
+
+	at := newEndpoints(t)
+	collector := harness.Start(t, harness.Options{
+		Binary:  binary,
+		Configs: []string{config(t, "sidecar.yaml")},
+		Env:     at.env,
+	})
+	ready := collector.ReadyAfter()
+	time.Sleep(3 * time.Second) // idle is what is left once the start is over
+	usage, err := collector.Usage()
+	require.NoError(t, err)
+	assert.LessOrEqual(t, usage.RSS, int64(maxIdleBytes), "idle memory")
+	exit, err := collector.Stop()
+	require.NoError(t, err)
+	assert.Zero(t, exit.Code)
+
+	record := func(row, reached, wanted string) {
+		figures.Record(t, figures.Figure{Table: "The small binary, with configs/sidecar.yaml", Row: row, Reached: reached, Wanted: wanted, Command: "make e2e"})
+	}
+	record("stripped binary", fmt.Sprintf("%.1f MB", float64(info.Size())/1e6), "50 MB or less")
+	record("resident memory, idle", fmt.Sprintf("%.1f MB", float64(usage.RSS)/1e6), "40 MB or less")
+	record("start until ready", fmt.Sprintf("%d ms", ready.Milliseconds()), "300 ms or less")
+}
+
+// The same commit gives the same bytes, whatever the folder and with nothing cached.
+func TestBuildIsReproducible(t *testing.T) {
+	binary := harness.Binary(t, "pitwall-sidecar")
+	root := harness.Root(t)
+
+	elsewhere := filepath.Join(t.TempDir(), "another", "folder")
+	require.NoError(t, os.MkdirAll(elsewhere, 0o700))
+	copySources := exec.CommandContext(t.Context(), "sh", "-c", `git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$1"`, "sh", elsewhere)
+	copySources.Dir = root
+	out, err := copySources.CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	build := exec.CommandContext(t.Context(), "make", "bin/pitwall-sidecar")
+	build.Dir = elsewhere
+	build.Env = append(os.Environ(), "GOCACHE="+filepath.Join(t.TempDir(), "cache"))
+	out, err = build.CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	assert.Equal(t, digest(t, binary), digest(t, filepath.Join(elsewhere, "bin", "pitwall-sidecar")))
+}
+
+func digest(t *testing.T, path string) string {
+	t.Helper()
+	file, err := os.Open(filepath.Clean(path))
+	require.NoError(t, err)
+	defer file.Close()
+	hash := sha256.New()
+	_, err = io.Copy(hash, file)
+	require.NoError(t, err)
+	return hex.EncodeToString(hash.Sum(nil))
+}
