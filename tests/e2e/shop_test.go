@@ -73,7 +73,6 @@ func data(event map[string]any, keys ...string) any {
 // The thin path, whole: a fault switched on in a real service, over real HTTP, ends as a CloudEvent at a real receiver.
 func TestShopErrorFaultArrivesAsCloudEvent(t *testing.T) {
 	collectorBinary := harness.Binary(t, "pitwall-sidecar")
-	shopBinary := harness.Binary(t, "shop")
 	receiver := &cloudEvents{}
 	server := httptest.NewServer(receiver)
 	defer server.Close()
@@ -98,30 +97,10 @@ service:
 		HealthURL: at.healthURL(),
 	})
 
-	addresses := filepath.Join(t.TempDir(), "addresses.json")
-	shop := harness.Start(t, harness.Options{
-		Binary:    shopBinary,
-		Args:      []string{"-otlp-endpoint", at.otlpGRPC, "-base-port", "0", "-addr-file", addresses, "-seed", "1"},
-		ReadyLine: "shop is open",
-	})
-	control := controlAddress(t, addresses)
+	shop, control := startShop(t, at)
 
 	// A quiet half minute first: no fault, no signal.
-	harness.Await(t, time.Minute, "the book to see checkout", func() bool {
-		var slos struct {
-			SLOs []struct {
-				Name string  `json:"name"`
-				Good float64 `json:"good"`
-			} `json:"slos"`
-		}
-		getJSON(t, at.api, "/api/v1/slos", &slos)
-		for _, s := range slos.SLOs {
-			if s.Name == "checkout-availability" && s.Good > 100 {
-				return true
-			}
-		}
-		return false
-	})
+	harness.Await(t, time.Minute, "the book to see checkout", func() bool { return goodEvents(t, at, "checkout-availability") > 100 })
 	require.Nil(t, receiver.find(func(map[string]any) bool { return true }), "a signal without a fault")
 
 	switchFault(t, http.MethodPost, control, "errors", `{"service":"checkout","rate":0.5}`)
@@ -166,6 +145,36 @@ service:
 		assert.True(t, bytes.Contains(exported, []byte(`"traceId":"`+text+`"`)), "exemplar %s was not exported", text)
 	}
 	assert.Empty(t, receiver.bad)
+}
+
+// goodEvents reads an objective's good events from the API.
+func goodEvents(t *testing.T, at endpoints, objective string) float64 {
+	t.Helper()
+	var book struct {
+		SLOs []struct {
+			Name string  `json:"name"`
+			Good float64 `json:"good"`
+		} `json:"slos"`
+	}
+	getJSON(t, at.api, "/api/v1/slos", &book)
+	for _, s := range book.SLOs {
+		if s.Name == objective {
+			return s.Good
+		}
+	}
+	return 0
+}
+
+// startShop opens the shop, sending to the collector at at, and returns the address of its fault control.
+func startShop(t *testing.T, at endpoints) (*harness.Process, string) {
+	t.Helper()
+	addresses := filepath.Join(t.TempDir(), "addresses.json")
+	shop := harness.Start(t, harness.Options{
+		Binary:    harness.Binary(t, "shop"),
+		Args:      []string{"-otlp-endpoint", at.otlpGRPC, "-base-port", "0", "-addr-file", addresses, "-seed", "1"},
+		ReadyLine: "shop is open",
+	})
+	return shop, controlAddress(t, addresses)
 }
 
 // controlAddress reads where the shop's fault control listens.
