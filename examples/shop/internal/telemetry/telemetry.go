@@ -61,6 +61,8 @@ type Telemetry struct {
 	Propagators propagation.TextMapPropagator
 
 	shutdown []func(context.Context) error
+	// die ends exports that go on after the shutdown.
+	die context.CancelFunc
 }
 
 // New starts the SDK of one service. It does not wait for the collector.
@@ -87,14 +89,15 @@ func New(ctx context.Context, id Identity, set Settings) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log exporter of %s: %w", id.Service, err)
 	}
+	alive, die := context.WithCancel(context.Background())
 	tracers := sdktrace.NewTracerProvider(sdktrace.WithResource(res),
-		sdktrace.WithBatcher(spans, sdktrace.WithBatchTimeout(set.BatchEvery), sdktrace.WithExportTimeout(exportTimeout)))
+		sdktrace.WithBatcher(mortalSpans{spans, alive}, sdktrace.WithBatchTimeout(set.BatchEvery), sdktrace.WithExportTimeout(exportTimeout)))
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res),
 		// An SDK folds what exceeds 2000 series by itself; a shop that shows what unbounded values do must let them through.
 		sdkmetric.WithCardinalityLimit(0),
 		sdkmetric.WithReader(sdkmetric.NewPeriodicReader(points, sdkmetric.WithInterval(set.MetricsEvery), sdkmetric.WithTimeout(exportTimeout))))
 	loggers := sdklog.NewLoggerProvider(sdklog.WithResource(res),
-		sdklog.WithProcessor(sdklog.NewBatchProcessor(records, sdklog.WithExportInterval(set.BatchEvery), sdklog.WithExportTimeout(exportTimeout))))
+		sdklog.WithProcessor(sdklog.NewBatchProcessor(mortalLogs{records, alive}, sdklog.WithExportInterval(set.BatchEvery), sdklog.WithExportTimeout(exportTimeout))))
 	return &Telemetry{
 		Identity:    id,
 		Tracers:     tracers,
@@ -103,6 +106,7 @@ func New(ctx context.Context, id Identity, set Settings) (*Telemetry, error) {
 		Log:         otelslog.NewLogger(Scope, otelslog.WithLoggerProvider(loggers)),
 		Propagators: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		shutdown:    []func(context.Context) error{tracers.Shutdown, meters.Shutdown, loggers.Shutdown},
+		die:         die,
 	}, nil
 }
 
@@ -142,5 +146,39 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 		wg.Go(func() { errs[i] = shutdown(ctx) })
 	}
 	wg.Wait()
+	t.die()
 	return errors.Join(errs...)
+}
+
+// mortalLogs and mortalSpans are exporters whose exports end with a life: the batch processors leave behind one that is being repeated.
+type mortalLogs struct {
+	sdklog.Exporter
+	alive context.Context
+}
+
+func (m mortalLogs) Export(ctx context.Context, records []sdklog.Record) error {
+	ctx, cancel := until(ctx, m.alive)
+	defer cancel()
+	return m.Exporter.Export(ctx, records)
+}
+
+type mortalSpans struct {
+	sdktrace.SpanExporter
+	alive context.Context
+}
+
+func (m mortalSpans) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	ctx, cancel := until(ctx, m.alive)
+	defer cancel()
+	return m.SpanExporter.ExportSpans(ctx, spans)
+}
+
+// until returns a context that ends with either of two.
+func until(ctx, alive context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(alive, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
