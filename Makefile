@@ -43,7 +43,7 @@ $(BIN)/pitwall-sidecar: distributions/pitwall-sidecar/main.go distributions/pitw
 	go -C distributions/pitwall-sidecar build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ .
 
 $(BIN)/shop: $(shell git ls-files 'examples/shop' 2>/dev/null)
-	go -C examples/shop build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ ./cmd/shop
+	go -C examples/shop build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ .
 
 $(BIN)/demo: $(shell git ls-files 'examples/shop' 2>/dev/null)
 	go -C examples/shop build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ ./cmd/demo

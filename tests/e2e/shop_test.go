@@ -171,8 +171,8 @@ func startShop(t *testing.T, at endpoints) (*harness.Process, string) {
 	addresses := filepath.Join(t.TempDir(), "addresses.json")
 	shop := harness.Start(t, harness.Options{
 		Binary:    harness.Binary(t, "shop"),
-		Args:      []string{"-otlp-endpoint", at.otlpGRPC, "-base-port", "0", "-addr-file", addresses, "-seed", "1"},
-		ReadyLine: "shop is open",
+		Args:      []string{"-endpoint", at.otlpGRPC, "-port", "0", "-addr-file", addresses, "-seed", "1"},
+		ReadyLine: "all services ready",
 	})
 	return shop, controlAddress(t, addresses)
 }
