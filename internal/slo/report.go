@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slo
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Statuses returns one entry per objective and group, in the order of the configuration and then of the groups' values.
+func (e *Engine) Statuses() []Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []Status
+	for _, o := range e.objectives {
+		groups := o.sorted()
+		if len(groups) == 0 && len(o.GroupBy) == 0 {
+			out = append(out, e.unseenLocked(o))
+		}
+		for _, g := range groups {
+			out = append(out, e.statusLocked(o, g))
+		}
+	}
+	return out
+}
+
+// sorted lists the groups by their values, the overflow group last.
+func (o *objective) sorted() []*group {
+	groups := make([]*group, 0, len(o.groups)+1)
+	for _, g := range o.groups {
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b *group) int { return slices.Compare(a.values, b.values) })
+	if o.overflow != nil {
+		groups = append(groups, o.overflow)
+	}
+	return groups
+}
+
+func (e *Engine) unseenLocked(o *objective) Status {
+	s := e.headerLocked(o)
+	s.Service = o.Service
+	s.State = StateInsufficientData
+	if e.now != noTime {
+		s.Coverage = e.coverage.share(e.now, time.Duration(o.Window))
+	}
+	for _, w := range e.settings.Profile.Windows {
+		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String()})
+	}
+	return s
+}
+
+func (e *Engine) headerLocked(o *objective) Status {
+	s := Status{
+		Name: o.Name, Owner: o.Owner, Runbook: o.Runbook, Target: o.Target, Window: o.Window.String(),
+		AlertProfile: e.settings.Profile.Name,
+	}
+	if e.now != noTime {
+		s.AsOf = unix(e.now)
+	}
+	return s
+}
+
+func (e *Engine) statusLocked(o *objective, g *group) Status {
+	s := e.headerLocked(o)
+	s.Service = o.service(g)
+	if len(g.values) > 0 {
+		s.Group = make(map[string]string, len(g.values))
+		for _, v := range o.group(g) {
+			s.Group[v.Attribute] = v.Value
+		}
+	}
+	// A group's own events may be ahead of the book by no more than the skew of its source.
+	at := max(e.now, g.latest)
+	window := time.Duration(o.Window)
+	counts := g.series.window(at, window)
+	s.Good, s.Bad = counts.Good.Float(), counts.Bad.Float()
+	s.Coverage = e.coverage.share(e.now, window)
+	for _, w := range e.settings.Profile.Windows {
+		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String(), Rate: burnOf(g.series.window(at, time.Duration(w)), o.Target)})
+	}
+	for i, a := range g.alerts {
+		if a.firing {
+			r := e.settings.Profile.Rules[i]
+			s.Alerts = append(s.Alerts, FiringAlert{Name: r.Name, Severity: r.Severity, Since: unix(a.startedAt)})
+		}
+	}
+	ratio, known := counts.BadRatio()
+	known = known && e.coverage.time(e.now, window) >= e.settings.Profile.shortest()
+	if known {
+		compliance := 1 - ratio
+		s.Compliance = &compliance
+		s.BudgetRemaining = budgetRemaining(counts, o.Target)
+	}
+	s.State = e.stateLocked(known, s)
+	return s
+}
+
+func (e *Engine) stateLocked(known bool, s Status) State {
+	switch {
+	case !e.coverage.at(e.now):
+		if known || len(s.Alerts) > 0 {
+			return StateFrozen
+		}
+		return StateInsufficientData
+	case len(s.Alerts) > 0:
+		return StateBurning
+	case !known:
+		return StateInsufficientData
+	case *s.BudgetRemaining <= 0:
+		return StateExhausted
+	}
+	return StateOK
+}
+
+// SliceEvents are the events of one group in one slice that were not emitted before.
+type SliceEvents struct {
+	Objective  Objective
+	Service    string
+	Group      []GroupValue
+	Start, End time.Time
+	Good, Bad  float64
+
+	counts sliceCounts
+	index  int
+	key    string
+}
+
+// Claim makes owner the one who takes the book's events and transitions: taken by two, each would have half. With events it also makes the
+// book remember what TakeEvents has not handed out yet; the slices of a book nobody reads would pile up.
+func (e *Engine) Claim(owner string, events bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.owner != "" && e.owner != owner {
+		return fmt.Errorf("the book is already emitted by %s: a second emitter would send everything twice", e.owner)
+	}
+	e.owner = owner
+	e.emitting = e.emitting || events
+	return nil
+}
+
+// Release ends a claim.
+func (e *Engine) Release(owner string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.owner == owner {
+		e.owner = ""
+	}
+}
+
+// TakeEvents hands out all events counted since the last call. What could not be delivered goes back by ReturnEvents.
+func (e *Engine) TakeEvents() []SliceEvents {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []SliceEvents
+	for index, o := range e.objectives {
+		for _, g := range o.sorted() {
+			if len(g.pending) == 0 {
+				continue
+			}
+			for _, p := range g.pending {
+				out = append(out, SliceEvents{
+					Objective: o.Objective, Service: o.service(g), Group: o.group(g),
+					Start: unix(p.start), End: unix(p.start + int64(e.fine)), Good: p.Good.Float(), Bad: p.Bad.Float(),
+					counts: p, index: index, key: g.key,
+				})
+			}
+			g.pending = g.pending[:0]
+			g.dirty = true
+		}
+	}
+	return out
+}
+
+// ReturnEvents takes back events that could not be delivered.
+func (e *Engine) ReturnEvents(events []SliceEvents) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range events {
+		o := e.objectives[s.index]
+		g, ok := o.groups[s.key]
+		if !ok {
+			g = o.overflow
+		}
+		if g != nil {
+			e.pendLocked(g, s.counts)
+			g.dirty = true
+		}
+	}
+}
+
+// TakeTransitions hands out the alert transitions since the last call, in event order.
+func (e *Engine) TakeTransitions() []Transition {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := e.transitions
+	e.transitions = nil
+	slices.SortStableFunc(out, func(a, b Transition) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Objective.Name, b.Objective.Name), cmp.Compare(a.Service, b.Service))
+	})
+	return out
+}
+
+// ReturnTransitions takes back transitions that could not be delivered, ahead of newer ones.
+func (e *Engine) ReturnTransitions(ts []Transition) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.transitions = append(ts, e.transitions...)
+	if over := len(e.transitions) - maxTransitions; over > 0 {
+		e.transitions = e.transitions[over:]
+		e.stats.TransitionsDropped += uint64(over)
+	}
+}
+
+// Stats are totals since the engine was made.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stats
+}
+
+// Fill is the number of groups of each objective and of sources, for the metrics that watch their bounds.
+func (e *Engine) Fill() (groups map[string]int, sources int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	groups = make(map[string]int, len(e.objectives))
+	for _, o := range e.objectives {
+		groups[o.Name] = len(o.groups)
+	}
+	return groups, len(e.sources)
+}

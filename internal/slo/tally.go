@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slo
+
+import "encoding/binary"
+
+// maxTallyEntries bounds what a tally keeps between batches to save allocations.
+const maxTallyEntries = 8192
+
+// Tally collects what one batch adds to the book. Nothing of it counts until Commit, so a batch that could not be delivered is
+// simply thrown away. A tally belongs to one goroutine; Reset makes it ready for the next batch.
+type Tally struct {
+	entries map[string]*Entry
+	touched []*Entry
+	sources []sourceMark
+	fine    int64
+	current SliceSpan
+	seen    []int64 // slices in which anything was observed
+	key     []byte
+}
+
+type sourceMark struct {
+	source uint64
+	latest int64
+}
+
+// SliceSpan is a fine slice of event time: [Start, End) in ns.
+type SliceSpan struct{ Start, End int64 }
+
+type sliceCounts struct {
+	start  int64
+	latest int64 // the latest event time counted in the slice
+	Counts
+}
+
+// maxEntrySlices bounds the slices of one entry: a batch that spreads over more of them is not telemetry.
+const maxEntrySlices = 4096
+
+// Entry is one group of one objective within a tally.
+type Entry struct {
+	objective int
+	group     string // encoded values
+	used      bool
+	slices    []sliceCounts
+	at        int
+	exemplars exemplars
+	index     map[contribution]int32
+	tallied   []tallied
+	last      int32
+}
+
+// NewTally makes a tally for e's slice width.
+func (e *Engine) NewTally() *Tally {
+	return &Tally{entries: map[string]*Entry{}, fine: int64(e.fine), current: SliceSpan{1, 0}}
+}
+
+// Reset forgets the batch and keeps the memory.
+func (t *Tally) Reset() {
+	for _, e := range t.touched {
+		e.used = false
+		e.slices = e.slices[:0]
+		e.at = 0
+		e.exemplars = e.exemplars[:0]
+		clear(e.index)
+		clear(e.tallied)
+		e.tallied = e.tallied[:0]
+		e.last = -1
+	}
+	t.touched = t.touched[:0]
+	if len(t.entries) > maxTallyEntries {
+		clear(t.entries)
+	}
+	t.sources = t.sources[:0]
+	t.seen = t.seen[:0]
+	t.current = SliceSpan{1, 0}
+}
+
+// Slice returns the slice that holds the event time at (ns) and notes that something was observed in it.
+func (t *Tally) Slice(at int64) SliceSpan {
+	if at >= t.current.Start && at < t.current.End {
+		return t.current
+	}
+	start := floorDiv(at, t.fine) * t.fine
+	t.current = SliceSpan{start, start + t.fine}
+	for _, s := range t.seen {
+		if s == start {
+			return t.current
+		}
+	}
+	if len(t.seen) < maxTallyEntries {
+		t.seen = append(t.seen, start)
+	}
+	return t.current
+}
+
+// Observe notes the latest event time of a source, which moves its watermark on commit.
+func (t *Tally) Observe(source uint64, latest int64) {
+	for i := range t.sources {
+		if t.sources[i].source == source {
+			t.sources[i].latest = max(t.sources[i].latest, latest)
+			return
+		}
+	}
+	t.sources = append(t.sources, sourceMark{source, latest})
+}
+
+// Entry finds or makes the entry of one group. values are those of the objective's group_by attributes, in that order.
+func (t *Tally) Entry(objective int, values []string) *Entry {
+	t.key = binary.AppendUvarint(t.key[:0], uint64(objective))
+	prefix := len(t.key)
+	t.key = appendGroupKey(t.key, values)
+	e, ok := t.entries[string(t.key)]
+	if !ok {
+		key := string(t.key)
+		e = &Entry{objective: objective, group: key[prefix:], index: map[contribution]int32{}, last: -1}
+		t.entries[key] = e
+	}
+	if !e.used {
+		e.used = true
+		t.touched = append(t.touched, e)
+	}
+	return e
+}
+
+// Add counts one event of time at. It reports false when the batch spreads over too many slices.
+func (e *Entry) Add(span SliceSpan, at int64, bad bool, w Weight) bool {
+	if bad {
+		return e.AddCounts(span, at, Counts{Bad: w, BadN: 1})
+	}
+	return e.AddCounts(span, at, Counts{Good: w, GoodN: 1})
+}
+
+// AddCounts counts events that were counted elsewhere; at is the latest of their times.
+func (e *Entry) AddCounts(span SliceSpan, at int64, c Counts) bool {
+	if e.at < len(e.slices) && e.slices[e.at].start == span.Start {
+		e.slices[e.at].count(at, c)
+		return true
+	}
+	// Slices are kept in order; a batch has few of them, and they mostly come in order.
+	i := len(e.slices)
+	for i > 0 && e.slices[i-1].start > span.Start {
+		i--
+	}
+	if i > 0 && e.slices[i-1].start == span.Start {
+		e.at = i - 1
+		e.slices[e.at].count(at, c)
+		return true
+	}
+	if len(e.slices) == maxEntrySlices {
+		return false
+	}
+	e.slices = append(e.slices, sliceCounts{})
+	copy(e.slices[i+1:], e.slices[i:])
+	e.slices[i] = sliceCounts{start: span.Start, latest: at, Counts: c}
+	e.at = i
+	return true
+}
+
+func (s *sliceCounts) count(at int64, c Counts) {
+	s.latest = max(s.latest, at)
+	s.add(c)
+}
+
+// AddContributor counts events that carried a value of the engine's contributor attribute number `attribute`.
+func (e *Entry) AddContributor(attribute uint8, value string, good, bad Weight) {
+	key := contribution{attribute, value}
+	if e.last >= 0 && e.tallied[e.last].contribution == key {
+		e.tallied[e.last].good = e.tallied[e.last].good.plus(good)
+		e.tallied[e.last].bad = e.tallied[e.last].bad.plus(bad)
+		return
+	}
+	i, ok := e.index[key]
+	if !ok {
+		i = int32(len(e.tallied))
+		e.tallied = append(e.tallied, tallied{contribution: key})
+		e.index[key] = i
+	}
+	e.last = i
+	e.tallied[i].good = e.tallied[i].good.plus(good)
+	e.tallied[i].bad = e.tallied[i].bad.plus(bad)
+}
+
+// AddExemplar remembers the trace of a bad event.
+func (e *Entry) AddExemplar(at int64, id TraceID) { e.exemplars.add(exemplar{at, id}) }
+
+func appendGroupKey(key []byte, values []string) []byte {
+	for _, v := range values {
+		key = binary.AppendUvarint(key, uint64(len(v)))
+		key = append(key, v...)
+	}
+	return key
+}
+
+func parseGroupKey(key string, n int) ([]string, bool) {
+	values := make([]string, 0, n)
+	rest := []byte(key)
+	for range n {
+		length, used := binary.Uvarint(rest)
+		if used <= 0 || length > uint64(len(rest)-used) {
+			return nil, false
+		}
+		values = append(values, string(rest[used:used+int(length)]))
+		rest = rest[used+int(length):]
+	}
+	return values, len(rest) == 0
+}
