@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sloextension
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/pitwall-io/pitwall/internal/slo"
+)
+
+func load(t *testing.T, key string) *Config {
+	t.Helper()
+	all, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	part, err := all.Sub(key)
+	require.NoError(t, err)
+	cfg := createDefaultConfig().(*Config)
+	require.NoError(t, part.Unmarshal(cfg))
+	return cfg
+}
+
+func TestTheConfigurationUsersSeeLoads(t *testing.T) {
+	cfg := load(t, "slo")
+	require.NoError(t, confmap.Validate(cfg))
+	assert.Equal(t, "file_storage", cfg.Storage.String())
+	settings, objectives, err := cfg.book()
+	require.NoError(t, err)
+	assert.Equal(t, slo.DefaultSettings(), settings)
+	thirty := slo.Duration(30 * slo.Day)
+	assert.Equal(t, []slo.Objective{
+		{
+			Name: "checkout-availability", Service: "checkout", Target: 0.995, Window: thirty, Owner: "team-checkout",
+			Runbook: "https://runbooks.example.com/checkout", MaxGroups: 1000, Indicator: slo.Indicator{Kind: slo.IndicatorSpans},
+		},
+		{
+			Name: "checkout-latency", Service: "checkout", Target: 0.95, Window: thirty, MaxGroups: 1000,
+			Indicator: slo.Indicator{Kind: slo.IndicatorLatency, Latency: 300 * time.Millisecond},
+		},
+		{
+			Name: "log-errors", Target: 0.99, Window: thirty, GroupBy: []string{"service.name"}, MaxGroups: 1000,
+			Indicator: slo.Indicator{Kind: slo.IndicatorLogs, BadSeverity: 17},
+		},
+	}, objectives)
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	demo := load(t, "slo/demo")
+	require.NoError(t, confmap.Validate(demo))
+	settings, objectives, err := demo.book()
+	require.NoError(t, err)
+	assert.Equal(t, slo.Demo(), settings.Profile)
+	assert.Equal(t, slo.Objective{
+		Name: "any", Target: 0.99, Window: slo.Duration(7 * slo.Day), MaxGroups: 10, GroupBy: []string{"service.name", "http.route"},
+		Indicator: slo.Indicator{
+			Kind: slo.IndicatorSpans, Kinds: []string{"any"}, IncludeSynthetic: true,
+			Match: []slo.Match{{Attribute: "http.route", Regex: "/api/.*"}},
+		},
+	}, objectives[0])
+
+	custom := load(t, "slo/custom")
+	require.NoError(t, confmap.Validate(custom))
+	assert.Equal(t, 30*time.Second, custom.SnapshotInterval)
+	settings, objectives, err = custom.book()
+	require.NoError(t, err)
+	assert.Equal(t, slo.Settings{
+		Profile: slo.Custom([]slo.Rule{
+			{Name: "fast", Severity: "page", Long: slo.Duration(10 * time.Minute), Short: slo.Duration(time.Minute), Burn: 10},
+			{Name: "slow", Severity: "ticket", Long: slo.Duration(slo.Day), Short: slo.Duration(2 * time.Hour), Budget: 0.1},
+		}),
+		MaxLateness: time.Minute, AbsentAfter: 10 * time.Minute, Significance: 0.001, MinBadEvents: 1, Contributors: []string{"http.route"},
+	}, settings)
+	assert.EqualValues(t, 14, objectives[0].Indicator.BadSeverity)
+}
+
+func TestWrongConfigurationsAreRefusedByKeyAndValue(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		"snapshot_interval must be at least 1s (got 1ms)":                      func(c *Config) { c.SnapshotInterval = time.Millisecond },
+		`alert_profile must be workbook, demo or custom (got "x")`:             func(c *Config) { c.AlertProfile = "x" },
+		"alert_profile custom needs alerts":                                    func(c *Config) { c.AlertProfile = "custom" },
+		`alerts needs alert_profile custom or none (got "demo")`:               func(c *Config) { c.AlertProfile, c.Alerts = "demo", make([]AlertConfig, 1) },
+		"objectives must name at least one objective":                          func(c *Config) { c.Objectives = nil },
+		"objectives[0] checkout-availability: indicator must hold exactly one": func(c *Config) { c.Objectives[0].Indicator = IndicatorConfig{} },
+		`kinds must be of server, consumer, client, producer, internal, unspecified, any (got "x")`: func(c *Config) {
+			c.Objectives[0].Indicator.Spans.Kinds = []string{"x"}
+		},
+		`bad_severity must be a severity such as WARN or ERROR (got "BAD")`: func(c *Config) {
+			c.Objectives[2].Indicator.Logs.BadSeverity = "BAD"
+		},
+		"objective checkout-latency: target must be in [0, 1) (got 95)": func(c *Config) { c.Objectives[1].Target = 95 },
+		"max_future must not be negative (got -1s)":                     func(c *Config) { c.MaxFuture = -time.Second },
+		"alert rule r: severity must be page or ticket":                 func(c *Config) { c.Alerts = []AlertConfig{{Name: "r"}} },
+	} {
+		cfg := load(t, "slo")
+		change(cfg)
+		assert.ErrorContains(t, confmap.Validate(cfg), want)
+	}
+}
+
+func TestSeverityNames(t *testing.T) {
+	for name, want := range map[string]int32{"trace": 1, "DEBUG": 5, "info4": 12, "WARN": 13, "error": 17, "ERROR2": 18, "FATAL4": 24} {
+		got, ok := severityNumber(name)
+		assert.True(t, ok, name)
+		assert.Equal(t, want, got, name)
+	}
+	for _, name := range []string{"", "ERROR5", "ERRORS", "ERROR1", "WARNING"} {
+		_, ok := severityNumber(name)
+		assert.False(t, ok, name)
+	}
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sloextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/collector/extension/extensioncapabilities"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"github.com/pitwall-io/pitwall/extension/sloextension/internal/metadata"
+	"github.com/pitwall-io/pitwall/internal/otelattr"
+	"github.com/pitwall-io/pitwall/internal/slo"
+)
+
+// tick is how often event time may move on in silence.
+const tick = time.Second
+
+var errNotStorage = errors.New("is not a storage extension")
+
+var (
+	_ extension.Extension             = (*sloExtension)(nil)
+	_ extensioncapabilities.Dependent = (*sloExtension)(nil)
+	_ Book                            = (*sloExtension)(nil)
+)
+
+// sloExtension holds the book and keeps it across restarts.
+type sloExtension struct {
+	cfg       *Config
+	id        component.ID
+	logger    *zap.Logger
+	telemetry *metadata.TelemetryBuilder
+	engine    *slo.Engine
+	clock     func() time.Time
+
+	client storage.Client // nil without storage
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+func newExtension(cfg *Config, set extension.Settings) (*sloExtension, error) {
+	settings, objectives, err := cfg.book()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := slo.New(settings, objectives)
+	if err != nil {
+		return nil, err
+	}
+	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	x := &sloExtension{cfg: cfg, id: set.ID, logger: set.Logger, telemetry: telemetry, engine: engine, clock: time.Now}
+	return x, x.observe()
+}
+
+// Engine is the live book.
+func (x *sloExtension) Engine() *slo.Engine { return x.engine }
+
+// Statuses implements slo.StatusReader.
+func (x *sloExtension) Statuses() []slo.Status { return x.engine.Statuses() }
+
+// Dependencies makes the Collector start the storage extension first.
+func (x *sloExtension) Dependencies() []component.ID {
+	if x.cfg.Storage == nil {
+		return nil
+	}
+	return []component.ID{*x.cfg.Storage}
+}
+
+// Start restores the book and begins to keep it.
+func (x *sloExtension) Start(ctx context.Context, host component.Host) error {
+	if x.cfg.Storage != nil {
+		if err := x.restore(ctx, host); err != nil {
+			return err
+		}
+	}
+	run, cancel := context.WithCancel(context.Background())
+	x.cancel = cancel
+	x.done.Go(func() { x.run(run) })
+	if p := x.engine.Settings().Profile; p.Name == slo.ProfileDemo {
+		x.logger.Warn("The alert profile demo is for demonstrations: it pages within minutes and guards no real budget.",
+			zap.Stringer("short", p.Rules[0].Short), zap.Stringer("long", p.Rules[0].Long))
+	}
+	return nil
+}
+
+// Shutdown writes the last snapshot.
+func (x *sloExtension) Shutdown(ctx context.Context) error {
+	if x.cancel != nil {
+		x.cancel()
+		x.done.Wait()
+	}
+	var err error
+	if x.client != nil {
+		err = errors.Join(x.save(ctx), x.client.Close(ctx))
+	}
+	x.telemetry.Shutdown()
+	return err
+}
+
+func (x *sloExtension) run(ctx context.Context) {
+	second := time.NewTicker(tick)
+	defer second.Stop()
+	snapshot := time.NewTicker(x.cfg.SnapshotInterval)
+	defer snapshot.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+			x.engine.Advance(x.clock())
+		case <-snapshot.C:
+			if x.client == nil {
+				continue
+			}
+			if err := x.save(ctx); err != nil && ctx.Err() == nil {
+				x.logger.Error("The book could not be saved; the next snapshot will be a whole one.", zap.Error(err))
+			}
+		}
+	}
+}
+
+func (x *sloExtension) restore(ctx context.Context, host component.Host) error {
+	found, ok := host.GetExtensions()[*x.cfg.Storage]
+	if !ok {
+		return fmt.Errorf("storage: extension %q is not running", x.cfg.Storage)
+	}
+	store, ok := found.(storage.Extension)
+	if !ok {
+		return fmt.Errorf("storage: extension %q %w", x.cfg.Storage, errNotStorage)
+	}
+	client, err := store.GetClient(ctx, component.KindExtension, x.id, "")
+	if err != nil {
+		return fmt.Errorf("storage %q: %w", x.cfg.Storage, err)
+	}
+	damaged, err := x.engine.Restore(func(key string) ([]byte, error) { return client.Get(ctx, key) })
+	if err != nil {
+		return errors.Join(fmt.Errorf("the book in storage %q cannot be used: %w", x.cfg.Storage, err), client.Close(ctx))
+	}
+	x.client = client
+	for _, d := range damaged {
+		x.telemetry.ExtensionSloRestoreFailures.Add(ctx, 1)
+		x.logger.Error("A part of the stored book is lost and starts empty.", zap.Error(d))
+	}
+	x.logger.Info("The book was restored.", zap.String("book", x.engine.Describe()))
+	return nil
+}
+
+// save writes what changed in one transaction.
+func (x *sloExtension) save(ctx context.Context) error {
+	parts := x.engine.Snapshot()
+	if len(parts) == 0 {
+		return nil
+	}
+	ops := make([]*storage.Operation, 0, len(parts))
+	size := 0
+	for _, p := range parts {
+		if p.Delete {
+			ops = append(ops, storage.DeleteOperation(p.Key))
+			continue
+		}
+		size += len(p.Value)
+		ops = append(ops, storage.SetOperation(p.Key, p.Value))
+	}
+	if err := x.client.Batch(ctx, ops...); err != nil {
+		x.engine.SnapshotFailed()
+		x.telemetry.ExtensionSloSnapshotFailures.Add(ctx, 1)
+		return fmt.Errorf("write a snapshot of %d parts: %w", len(parts), err)
+	}
+	x.telemetry.ExtensionSloSnapshotBytes.Add(ctx, int64(size))
+	return nil
+}
+
+// observe wires the book's own totals to the metrics.
+func (x *sloExtension) observe() error {
+	total := func(read func(slo.Stats) uint64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(read(x.engine.Stats())))
+			return nil
+		}
+	}
+	return errors.Join(
+		x.telemetry.RegisterExtensionSloGroupsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			groups, _ := x.engine.Fill()
+			for name, n := range groups {
+				o.Observe(int64(n), metric.WithAttributes(attribute.String(otelattr.SLOName, name)))
+			}
+			return nil
+		}),
+		x.telemetry.RegisterExtensionSloSourcesCallback(func(_ context.Context, o metric.Int64Observer) error {
+			_, sources := x.engine.Fill()
+			o.Observe(int64(sources))
+			return nil
+		}),
+		x.telemetry.RegisterExtensionSloGroupsEvictedCallback(total(func(s slo.Stats) uint64 { return s.GroupsEvicted })),
+		x.telemetry.RegisterExtensionSloSourcesEvictedCallback(total(func(s slo.Stats) uint64 { return s.SourcesEvicted })),
+		x.telemetry.RegisterExtensionSloSlicesDroppedCallback(total(func(s slo.Stats) uint64 { return s.SlicesDropped })),
+		x.telemetry.RegisterExtensionSloSlicesTooOldCallback(total(func(s slo.Stats) uint64 { return s.CommittedTooOld })),
+		x.telemetry.RegisterExtensionSloTransitionsDroppedCallback(total(func(s slo.Stats) uint64 { return s.TransitionsDropped })),
+	)
+}
