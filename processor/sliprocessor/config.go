@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sliprocessor
+
+import (
+	"errors"
+	"fmt"
+
+	"go.opentelemetry.io/collector/component"
+)
+
+// Mode says what the processor does with what it has judged.
+type Mode string
+
+const (
+	// ModeCount judges, marks bad events and counts them in the book. Exactly one tier of a fleet counts.
+	ModeCount Mode = "count"
+	// ModeMark judges and marks.
+	ModeMark Mode = "mark"
+	// ModeMerge takes slo.events of other collectors into the book and passes them on.
+	ModeMerge Mode = "merge"
+)
+
+// Config is what a user writes under processors: sli.
+type Config struct {
+	// SLO names the slo extension where there are several.
+	SLO *component.ID `mapstructure:"slo"`
+	// Mode is count, mark or merge.
+	Mode Mode `mapstructure:"mode"`
+	// TrustInbound keeps marks that arrive from outside. By default they are stripped, so that a client cannot mark its own events.
+	TrustInbound bool `mapstructure:"trust_inbound"`
+}
+
+var errMode = errors.New("mode must be count, mark or merge")
+
+// Validate checks the mode.
+func (c *Config) Validate() error {
+	switch c.Mode {
+	case ModeCount, ModeMark, ModeMerge:
+		return nil
+	}
+	return fmt.Errorf("%w (got %q)", errMode, c.Mode)
+}

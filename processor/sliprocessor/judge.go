@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sliprocessor
+
+import (
+	"math"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/pitwall-io/pitwall/internal/otelattr"
+	"github.com/pitwall-io/pitwall/internal/slo"
+)
+
+// reason says why an item cannot be judged.
+type reason int
+
+const (
+	accepted reason = iota
+	noTime
+	badTime
+	endBeforeStart
+	zeroID
+	late
+	future
+	spread
+	badPoint
+	unknownObjective
+	cumulative
+	reasons
+)
+
+var reasonNames = [reasons]string{
+	noTime: "no_time", badTime: "bad_time", endBeforeStart: "end_before_start", zeroID: "zero_id", late: "late", future: "future",
+	spread: "spread", badPoint: "bad_point", unknownObjective: "unknown_objective", cumulative: "cumulative",
+}
+
+// outcome is what one batch did, for the metrics.
+type outcome struct {
+	counted, ignored int64
+	refused          [reasons]int64
+	good, bad        int64
+	stripped         int64
+}
+
+func (o *outcome) items() int64 {
+	n := o.counted + o.ignored
+	for _, r := range o.refused {
+		n += r
+	}
+	return n
+}
+
+// judge is what one batch needs while it is judged. It is pooled: nothing in it outlives the batch.
+type judge struct {
+	plan    *plan
+	engine  *slo.Engine
+	tally   *slo.Tally
+	outcome outcome
+
+	resource, event values // what the wanted attributes hold
+	active          []active
+	values          []string // of a group
+	badNames        []string
+
+	source         uint64
+	oldest, newest int64 // event times the book takes from the source
+	latest         int64 // latest event time seen of the source
+}
+
+// active is a rule that the resource does not rule out.
+type active struct {
+	rule      *rule
+	matchers  []matcher // those the resource did not decide
+	entry     *slo.Entry
+	perEvent  bool // the group depends on the event
+	good, bad slo.Weight
+}
+
+// values holds one value a slot. stamps tell which are set, so that nothing needs clearing between events.
+type values struct {
+	stamp  uint64
+	stamps []uint64
+	values []pcommon.Value
+}
+
+func newValues(slots int) values {
+	return values{stamps: make([]uint64, slots), values: make([]pcommon.Value, slots)}
+}
+
+func (v *values) get(slot int) (string, bool) {
+	if v.stamps[slot] != v.stamp {
+		return "", false
+	}
+	if v.values[slot].Type() == pcommon.ValueTypeStr {
+		return v.values[slot].Str(), true
+	}
+	return v.values[slot].AsString(), true
+}
+
+func newJudge(p *plan, engine *slo.Engine) *judge {
+	return &judge{plan: p, engine: engine, tally: engine.NewTally(), resource: newValues(p.slots), event: newValues(p.slots)}
+}
+
+func (j *judge) reset() {
+	j.tally.Reset()
+	j.outcome = outcome{}
+}
+
+// read takes the wanted attributes of a map into v, in one pass.
+func (j *judge) read(v *values, attributes pcommon.Map) {
+	v.stamp++
+	for name, value := range attributes.All() {
+		if j.plan.lengths>>(uint(len(name))&63)&1 == 0 {
+			continue
+		}
+		for i := range j.plan.wanted {
+			if w := &j.plan.wanted[i]; w.name == name && (!w.alias || v.stamps[w.slot] != v.stamp) {
+				v.stamps[w.slot], v.values[w.slot] = v.stamp, value
+			}
+		}
+	}
+}
+
+// lookup finds a wanted attribute in the resource, then in the event.
+func (j *judge) lookup(slot int) (string, bool) {
+	if value, ok := j.resource.get(slot); ok {
+		return value, true
+	}
+	return j.event.get(slot)
+}
+
+// enter starts a resource: it finds the rules that may apply and, where the resource decides it, their group.
+func (j *judge) enter(attributes pcommon.Map, ix *index, now time.Time, counting bool) {
+	j.read(&j.resource, attributes)
+	j.event.stamp++
+	service, _ := j.resource.get(slotService)
+	j.active = j.active[:0]
+	for _, r := range ix.rules(service) {
+		j.activate(r)
+	}
+	j.latest = math.MinInt64
+	if counting {
+		j.source = j.sourceOf(service)
+		j.oldest, j.newest = j.engine.Bounds(j.source, now)
+		return
+	}
+	j.oldest, j.newest = 0, math.MaxInt64
+}
+
+func (j *judge) activate(r *rule) {
+	n := len(j.active)
+	if n < cap(j.active) {
+		j.active = j.active[:n+1]
+	} else {
+		j.active = append(j.active, active{})
+	}
+	a := &j.active[n]
+	*a = active{rule: r, matchers: a.matchers[:0]}
+	for i := range r.matchers {
+		m := &r.matchers[i]
+		value, ok := j.resource.get(m.slot)
+		if !ok {
+			a.matchers = append(a.matchers, *m)
+		} else if !m.matches(value) {
+			j.active = j.active[:n]
+			return
+		}
+	}
+	for _, slot := range r.groupBy {
+		if _, ok := j.resource.get(slot); !ok {
+			a.perEvent = true
+		}
+	}
+}
+
+// sourceOf names who sent a resource: watermarks are kept per source.
+func (j *judge) sourceOf(service string) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a, 64 bit: the same after a restart
+	h := uint64(offset)
+	add := func(s string) {
+		for i := range len(s) {
+			h = (h ^ uint64(s[i])) * prime
+		}
+		h = (h ^ 0xff) * prime
+	}
+	add(service)
+	for _, slot := range [...]int{slotInstance, slotPodUID, slotPod, slotHost} {
+		if value, ok := j.resource.get(slot); ok {
+			add(value)
+			break
+		}
+	}
+	return h
+}
+
+// leave ends a resource: it books what its attributes contributed and moves its source's watermark.
+func (j *judge) leave() {
+	for i := range j.active {
+		a := &j.active[i]
+		if a.entry == nil || a.perEvent {
+			continue
+		}
+		for c, slot := range j.plan.contributors {
+			if value, ok := j.resource.get(slot); ok {
+				a.entry.AddContributor(uint8(c), value, a.good, a.bad)
+			}
+		}
+	}
+	if j.latest != math.MinInt64 {
+		j.tally.Observe(j.source, j.latest)
+	}
+}
+
+// admit checks an event's time.
+func (j *judge) admit(at pcommon.Timestamp) reason {
+	switch {
+	case at == 0:
+		return noTime
+	case at > math.MaxInt64:
+		return badTime
+	case int64(at) > j.newest:
+		return future
+	case int64(at) < j.oldest:
+		return late
+	}
+	j.latest = max(j.latest, int64(at))
+	return accepted
+}
+
+// matches reports whether the conditions the resource left open hold for the event.
+func (j *judge) matches(a *active) bool {
+	for i := range a.matchers {
+		value, ok := j.event.get(a.matchers[i].slot)
+		if !ok || !a.matchers[i].matches(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// count books one verdict. It reports false when the batch spreads over too many slices.
+func (j *judge) count(a *active, at int64, bad bool, weight slo.Weight, trace pcommon.TraceID) bool {
+	entry := a.entry
+	if entry == nil || a.perEvent {
+		j.values = j.values[:0]
+		for _, slot := range a.rule.groupBy {
+			value, _ := j.lookup(slot)
+			j.values = append(j.values, value)
+		}
+		entry = j.tally.Entry(a.rule.objective, j.values)
+		a.entry = entry
+	}
+	if !entry.Add(j.tally.Slice(at), at, bad, weight) {
+		return false
+	}
+	good := weight
+	if bad {
+		good = 0
+		j.outcome.bad++
+		entry.AddExemplar(at, slo.TraceID(trace))
+		a.bad += weight
+	} else {
+		j.outcome.good++
+		a.good += weight
+	}
+	for c, slot := range j.plan.contributors {
+		value, ok := j.event.get(slot)
+		if a.perEvent {
+			value, ok = j.lookup(slot)
+		} else if _, ofResource := j.resource.get(slot); ofResource {
+			continue
+		}
+		if ok {
+			entry.AddContributor(uint8(c), value, good, weight-good)
+		}
+	}
+	return true
+}
+
+// strip removes marks that came from outside. The event's attributes must have been read.
+func (j *judge) strip(attributes pcommon.Map) {
+	_, bad := j.event.get(slotBad)
+	_, names := j.event.get(slotBadNames)
+	if bad || names {
+		j.outcome.stripped++
+		attributes.Remove(otelattr.SLOBad)
+		attributes.Remove(otelattr.SLOBadNames)
+	}
+}
+
+// mark writes the names of the objectives the event is bad for.
+func (j *judge) mark(attributes pcommon.Map) {
+	if len(j.badNames) == 0 {
+		return
+	}
+	attributes.PutBool(otelattr.SLOBad, true)
+	names := attributes.PutEmptySlice(otelattr.SLOBadNames)
+	names.EnsureCapacity(len(j.badNames))
+	for _, name := range j.badNames {
+		names.AppendEmpty().SetStr(name)
+	}
+}
+
+// settle books what became of an item.
+func (j *judge) settle(why reason, applied bool) {
+	switch {
+	case why != accepted:
+		j.outcome.refused[why]++
+	case applied:
+		j.outcome.counted++
+	default:
+		j.outcome.ignored++
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sliprocessor
+
+import (
+	"context"
+	"strings"
+
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/processor"
+
+	"github.com/pitwall-io/pitwall/internal/slo"
+)
+
+var _ processor.Logs = (*logsProcessor)(nil)
+
+type logsProcessor struct {
+	*base
+	next consumer.Logs
+}
+
+// ConsumeLogs judges and marks a batch, passes it on, and counts it once it was taken.
+func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
+	if p.cfg.Mode == ModeMerge {
+		return p.next.ConsumeLogs(ctx, ld)
+	}
+	j := p.judge()
+	p.judgeLogs(j, ld)
+	return p.finish(ctx, j, p.next.ConsumeLogs(ctx, ld))
+}
+
+func (p *logsProcessor) judgeLogs(j *judge, ld plog.Logs) {
+	now := p.clock()
+	for _, rl := range ld.ResourceLogs().All() {
+		j.enter(rl.Resource().Attributes(), &p.plan.logs, now, p.counting())
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, record := range sl.LogRecords().All() {
+				p.judgeRecord(j, record)
+			}
+		}
+		j.leave()
+	}
+}
+
+func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
+	j.read(&j.event, record.Attributes())
+	if !p.cfg.TrustInbound {
+		j.strip(record.Attributes())
+	}
+	at := record.Timestamp()
+	if at == 0 {
+		at = record.ObservedTimestamp()
+	}
+	why := j.admit(at)
+	if why == accepted {
+		j.tally.Slice(int64(at))
+	}
+	if why != accepted || len(j.active) == 0 {
+		j.settle(why, false)
+		return
+	}
+	severity := int32(record.SeverityNumber())
+	if severity == 0 {
+		severity = severityOf(record.SeverityText())
+	}
+	applied := false
+	j.badNames = j.badNames[:0]
+	for i := range j.active {
+		a := &j.active[i]
+		if len(a.matchers) > 0 && !j.matches(a) {
+			continue
+		}
+		bad := severity >= a.rule.badSeverity
+		if p.counting() && !j.count(a, int64(at), bad, slo.One, record.TraceID()) {
+			why = spread
+			continue
+		}
+		applied = true
+		if bad {
+			j.badNames = append(j.badNames, a.rule.name)
+		}
+	}
+	j.settle(why, applied)
+	j.mark(record.Attributes())
+}
+
+// severityOf reads the severity of records that carry only its text; 0 when the text says nothing.
+func severityOf(text string) int32 {
+	for _, s := range []struct {
+		prefix string
+		number plog.SeverityNumber
+	}{
+		{"TRACE", plog.SeverityNumberTrace},
+		{"DEBUG", plog.SeverityNumberDebug},
+		{"INFO", plog.SeverityNumberInfo},
+		{"WARN", plog.SeverityNumberWarn},
+		{"ERR", plog.SeverityNumberError},
+		{"CRIT", plog.SeverityNumberFatal},
+		{"FATAL", plog.SeverityNumberFatal},
+	} {
+		if len(text) >= len(s.prefix) && strings.EqualFold(text[:len(s.prefix)], s.prefix) {
+			return int32(s.number)
+		}
+	}
+	return 0
+}

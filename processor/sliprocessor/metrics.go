@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sliprocessor
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/processor"
+
+	"github.com/pitwall-io/pitwall/internal/otelattr"
+	"github.com/pitwall-io/pitwall/internal/slo"
+)
+
+// eventsMetric is what the books of other collectors send.
+const eventsMetric = "slo.events"
+
+var _ processor.Metrics = (*metricsProcessor)(nil)
+
+type metricsProcessor struct {
+	*base
+	next consumer.Metrics
+}
+
+// ConsumeMetrics passes metrics on. In mode merge it takes the slo.events among them into the book, once they were taken.
+func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
+	if p.cfg.Mode != ModeMerge {
+		return p.next.ConsumeMetrics(ctx, md)
+	}
+	j := p.judge()
+	p.merge(j, md)
+	return p.finish(ctx, j, p.next.ConsumeMetrics(ctx, md))
+}
+
+func (p *metricsProcessor) merge(j *judge, md pmetric.Metrics) {
+	now := p.clock()
+	for _, rm := range md.ResourceMetrics().All() {
+		id, _ := rm.Resource().Attributes().Get(otelattr.ServiceInstanceID)
+		// Our own book must not come back into itself.
+		if own := p.instance != "" && id != (pcommon.Value{}) && id.AsString() == p.instance; own {
+			continue
+		}
+		entered := false
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				if m.Name() != eventsMetric {
+					continue
+				}
+				if !entered {
+					entered = true
+					j.enter(rm.Resource().Attributes(), &index{}, now, true)
+				}
+				p.mergeMetric(j, m)
+			}
+		}
+		if entered {
+			j.leave()
+		}
+	}
+}
+
+func (p *metricsProcessor) mergeMetric(j *judge, m pmetric.Metric) {
+	if m.Type() != pmetric.MetricTypeSum {
+		j.settle(badPoint, false)
+		return
+	}
+	deltas := m.Sum().AggregationTemporality() == pmetric.AggregationTemporalityDelta
+	for _, dp := range m.Sum().DataPoints().All() {
+		why := cumulative
+		if deltas {
+			why = p.mergePoint(j, dp)
+		}
+		j.settle(why, true)
+	}
+}
+
+func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reason {
+	name, _ := dp.Attributes().Get(otelattr.SLOName)
+	verdict, _ := dp.Attributes().Get(otelattr.SLOVerdict)
+	if name == (pcommon.Value{}) || verdict == (pcommon.Value{}) {
+		return badPoint
+	}
+	index, known := p.engine.Objective(name.AsString())
+	if !known {
+		return unknownObjective
+	}
+	weight, ok := slo.WeightOf(pointValue(dp))
+	if !ok || dp.Flags().NoRecordedValue() {
+		return badPoint
+	}
+	counts := slo.Counts{}
+	switch n := seen(weight); verdict.AsString() {
+	case "good":
+		counts.Good, counts.GoodN = weight, n
+	case "bad":
+		counts.Bad, counts.BadN = weight, n
+	default:
+		return badPoint
+	}
+	// A slice's events lie before its end.
+	at := dp.StartTimestamp()
+	if why := j.admit(at); why != accepted {
+		return why
+	}
+	j.values = j.values[:0]
+	for _, attribute := range p.objectives[index].GroupBy {
+		value := ""
+		if v, ok := dp.Attributes().Get(otelattr.SLOGroup + attribute); ok {
+			value = v.AsString()
+		}
+		j.values = append(j.values, value)
+	}
+	if !j.tally.Entry(index, j.values).AddCounts(j.tally.Slice(int64(at)), int64(at), counts) {
+		return spread
+	}
+	j.outcome.good += int64(counts.GoodN)
+	j.outcome.bad += int64(counts.BadN)
+	return accepted
+}
+
+func pointValue(dp pmetric.NumberDataPoint) float64 {
+	if dp.ValueType() == pmetric.NumberDataPointValueTypeInt {
+		return float64(dp.IntValue())
+	}
+	return dp.DoubleValue()
+}
+
+// seen is how many events a weight stands for at least: the sender does not say how many it saw.
+func seen(w slo.Weight) uint32 { return uint32(min((w+slo.One-1)/slo.One, 1<<32-1)) }

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sliprocessor
+
+import (
+	"fmt"
+	"regexp"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/pitwall-io/pitwall/internal/otelattr"
+	"github.com/pitwall-io/pitwall/internal/slo"
+)
+
+// spanName is the pseudo attribute of a match that means the name of the span.
+const spanName = "span.name"
+
+// plan is the objectives, compiled for judging: which attributes are wanted at all, and which rules may apply to a service.
+type plan struct {
+	spans, logs  index
+	wanted       []want
+	slots        int
+	lengths      uint64 // bit n: some wanted name has n bytes; saves a comparison for nearly all attributes
+	contributors []int  // slot of each of the book's contributor attributes
+}
+
+// want is an attribute name and the slot its value goes to. An older name fills the slot only if the current one has not.
+type want struct {
+	name  string
+	slot  int
+	alias bool
+}
+
+// Slots every plan has.
+const (
+	slotService = iota
+	slotInstance
+	slotPodUID
+	slotPod
+	slotHost
+	slotSynthetic
+	slotBad
+	slotBadNames
+	slotSpanName
+)
+
+// index finds the rules for a service without looking at the others.
+type index struct {
+	byService map[string][]*rule
+	rest      []*rule // those for any service, the ones that apply to an unlisted service
+}
+
+// rule is one objective.
+type rule struct {
+	objective   int
+	name        string
+	kinds       uint8 // bit per span kind
+	latency     int64 // ns; 0 for status
+	badSeverity int32
+	synthetic   bool // synthetic traffic counts
+	matchers    []matcher
+	groupBy     []int // slots
+}
+
+type matcher struct {
+	slot   int
+	equals string
+	regex  *regexp.Regexp
+}
+
+func (m *matcher) matches(value string) bool {
+	if m.regex != nil {
+		return m.regex.MatchString(value)
+	}
+	return value == m.equals
+}
+
+// kindBits maps the kinds of the configuration to bits of ptrace.SpanKind.
+var kindBits = map[string]uint8{
+	"unspecified": 1 << ptrace.SpanKindUnspecified,
+	"internal":    1 << ptrace.SpanKindInternal,
+	"server":      1 << ptrace.SpanKindServer,
+	"client":      1 << ptrace.SpanKindClient,
+	"producer":    1 << ptrace.SpanKindProducer,
+	"consumer":    1 << ptrace.SpanKindConsumer,
+	"any":         1<<6 - 1,
+}
+
+// requestKinds are the spans that stand for a request to a service: the others describe the same work again.
+const requestKinds = 1<<ptrace.SpanKindServer | 1<<ptrace.SpanKindConsumer
+
+func newPlan(objectives []slo.Objective, contributors []string) (*plan, error) {
+	p := &plan{spans: index{byService: map[string][]*rule{}}, logs: index{byService: map[string][]*rule{}}}
+	for _, name := range []string{
+		otelattr.ServiceName, otelattr.ServiceInstanceID, otelattr.K8SPodUID, otelattr.K8SPodName, otelattr.HostName,
+		otelattr.UserAgentSyntheticType, otelattr.SLOBad, otelattr.SLOBadNames, spanName,
+	} {
+		p.slot(name)
+	}
+	for _, name := range contributors {
+		p.contributors = append(p.contributors, p.slot(name))
+	}
+	spans, logs := map[string][]*rule{}, map[string][]*rule{}
+	for i, o := range objectives {
+		r, err := p.rule(i, o)
+		if err != nil {
+			return nil, err
+		}
+		if o.Indicator.Kind == slo.IndicatorLogs {
+			logs[o.Service] = append(logs[o.Service], r)
+		} else {
+			spans[o.Service] = append(spans[o.Service], r)
+		}
+	}
+	p.spans, p.logs = newIndex(spans), newIndex(logs)
+	return p, nil
+}
+
+func newIndex(rules map[string][]*rule) index {
+	ix := index{byService: map[string][]*rule{}, rest: rules[""]}
+	for service, own := range rules {
+		if service != "" {
+			ix.byService[service] = append(append([]*rule(nil), own...), ix.rest...)
+		}
+	}
+	return ix
+}
+
+func (ix *index) rules(service string) []*rule {
+	if own, ok := ix.byService[service]; ok {
+		return own
+	}
+	return ix.rest
+}
+
+func (p *plan) rule(i int, o slo.Objective) (*rule, error) {
+	r := &rule{
+		objective: i, name: o.Name, kinds: requestKinds, badSeverity: o.Indicator.BadSeverity,
+		synthetic: o.Indicator.IncludeSynthetic, latency: int64(o.Indicator.Latency),
+	}
+	if len(o.Indicator.Kinds) > 0 {
+		r.kinds = 0
+		for _, k := range o.Indicator.Kinds {
+			r.kinds |= kindBits[k]
+		}
+	}
+	for _, m := range o.Indicator.Match {
+		c := matcher{slot: p.slot(m.Attribute), equals: m.Equals}
+		if m.Regex != "" {
+			re, err := regexp.Compile("^(?:" + m.Regex + ")$")
+			if err != nil {
+				return nil, fmt.Errorf("objective %s: match %s: %w", o.Name, m.Attribute, err)
+			}
+			c.regex = re
+		}
+		r.matchers = append(r.matchers, c)
+	}
+	for _, attribute := range o.GroupBy {
+		r.groupBy = append(r.groupBy, p.slot(attribute))
+	}
+	return r, nil
+}
+
+// slot finds or makes the slot of an attribute, and wants its older names too.
+func (p *plan) slot(name string) int {
+	for _, w := range p.wanted {
+		if w.name == name && !w.alias {
+			return w.slot
+		}
+	}
+	slot := p.slots
+	p.slots++
+	p.want(want{name: name, slot: slot})
+	for _, older := range otelattr.Aliases(name) {
+		p.want(want{name: older, slot: slot, alias: true})
+	}
+	return slot
+}
+
+func (p *plan) want(w want) {
+	p.wanted = append(p.wanted, w)
+	p.lengths |= 1 << (uint(len(w.name)) & 63)
+}

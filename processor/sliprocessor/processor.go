@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sliprocessor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/pitwall-io/pitwall/extension/sloextension"
+	"github.com/pitwall-io/pitwall/internal/otelattr"
+	"github.com/pitwall-io/pitwall/internal/slo"
+	"github.com/pitwall-io/pitwall/processor/sliprocessor/internal/metadata"
+)
+
+// base is what the processors of all signals share.
+type base struct {
+	cfg       *Config
+	telemetry *metadata.TelemetryBuilder
+	instance  string // service.instance.id of this collector
+	clock     func() time.Time
+
+	engine     *slo.Engine
+	objectives []slo.Objective
+	plan       *plan
+	judges     sync.Pool
+}
+
+func newBase(cfg *Config, set processor.Settings) (*base, error) {
+	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	b := &base{cfg: cfg, telemetry: telemetry, clock: time.Now}
+	if id, ok := set.Resource.Attributes().Get(otelattr.ServiceInstanceID); ok {
+		b.instance = id.AsString()
+	}
+	return b, nil
+}
+
+// Start finds the book. Without one the processor would silently do nothing, so it refuses to start.
+func (b *base) Start(_ context.Context, host component.Host) error {
+	book, err := sloextension.Find(host, b.cfg.SLO)
+	if err != nil {
+		return err
+	}
+	return b.use(book.Engine())
+}
+
+func (b *base) use(engine *slo.Engine) error {
+	p, err := newPlan(engine.Objectives(), engine.Settings().Contributors)
+	if err != nil {
+		return err
+	}
+	b.engine, b.plan, b.objectives = engine, p, engine.Objectives()
+	b.judges.New = func() any { return newJudge(p, engine) }
+	return nil
+}
+
+// Shutdown ends the telemetry.
+func (b *base) Shutdown(context.Context) error {
+	b.telemetry.Shutdown()
+	return nil
+}
+
+// Capabilities says that marks are written into the data.
+func (*base) Capabilities() consumer.Capabilities { return consumer.Capabilities{MutatesData: true} }
+
+func (b *base) counting() bool { return b.cfg.Mode == ModeCount }
+
+func (b *base) judge() *judge {
+	j := b.judges.Get().(*judge)
+	j.reset()
+	return j
+}
+
+// finish commits a batch if it was delivered: what failed will be sent again, and must not count twice.
+func (b *base) finish(ctx context.Context, j *judge, delivered error) error {
+	defer b.judges.Put(j)
+	if delivered != nil {
+		b.telemetry.ProcessorSliDiscarded.Add(ctx, j.outcome.items())
+		return delivered
+	}
+	if b.cfg.Mode != ModeMark {
+		b.engine.Commit(j.tally, b.clock())
+	}
+	b.record(ctx, &j.outcome)
+	return nil
+}
+
+var (
+	outcomeCounted = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", "counted")))
+	outcomeIgnored = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", "ignored")))
+	outcomeRefused = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", "refused")))
+	verdictGood    = metric.WithAttributeSet(attribute.NewSet(attribute.String("verdict", "good")))
+	verdictBad     = metric.WithAttributeSet(attribute.NewSet(attribute.String("verdict", "bad")))
+)
+
+func (b *base) record(ctx context.Context, o *outcome) {
+	refused := int64(0)
+	for r, n := range o.refused {
+		if n > 0 {
+			refused += n
+			b.telemetry.ProcessorSliRefused.Add(ctx, n, metric.WithAttributes(attribute.String("reason", reasonNames[r])))
+		}
+	}
+	for _, add := range []struct {
+		counter metric.Int64Counter
+		n       int64
+		option  metric.AddOption
+	}{
+		{b.telemetry.ProcessorSliItems, o.counted, outcomeCounted},
+		{b.telemetry.ProcessorSliItems, o.ignored, outcomeIgnored},
+		{b.telemetry.ProcessorSliItems, refused, outcomeRefused},
+		{b.telemetry.ProcessorSliEvents, o.good, verdictGood},
+		{b.telemetry.ProcessorSliEvents, o.bad, verdictBad},
+	} {
+		if add.n > 0 {
+			add.counter.Add(ctx, add.n, add.option)
+		}
+	}
+	if o.stripped > 0 {
+		b.telemetry.ProcessorSliMarksStripped.Add(ctx, o.stripped)
+	}
+}
