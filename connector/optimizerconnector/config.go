@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package optimizerconnector
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+)
+
+// Config is what a user writes under `optimizer:`.
+type Config struct {
+	// Storage is the component id of a storage extension in which the firing signals are kept over a restart or a reload. Without it
+	// they are forgotten, and end by expiry at their receivers.
+	Storage *component.ID `mapstructure:"storage"`
+	// MaxActiveSignals bounds the signals that fire at once. When it is reached, new ones are dropped and counted; those that fire
+	// go on.
+	MaxActiveSignals int `mapstructure:"max_active_signals"`
+	// SignalTTL is how long a signal stays valid after the last alert record about it, in event time. After that it expires, unless
+	// the slo extension says that the alert still fires.
+	SignalTTL time.Duration `mapstructure:"signal_ttl"`
+	// MaxFuture is how far ahead of the clock an alert record may lie. Those beyond are dropped and counted.
+	MaxFuture time.Duration `mapstructure:"max_future"`
+	// OutboxSize bounds the envelopes that wait while the next consumer refuses them. When it is full, the oldest is dropped and
+	// counted.
+	OutboxSize int `mapstructure:"outbox_size"`
+	// EvidenceAttributes are attributes whose values may appear in signals, beyond the built-in list. Signals leave the house: name
+	// nothing that identifies a person.
+	EvidenceAttributes []string `mapstructure:"evidence_attributes"`
+}
+
+const maxActiveSignalsLimit = 1_000_000
+
+var errConfig = errors.New("invalid configuration")
+
+// Validate reports the first key whose value cannot be used.
+func (c *Config) Validate() error {
+	switch {
+	case c.MaxActiveSignals <= 0 || c.MaxActiveSignals > maxActiveSignalsLimit:
+		return fmt.Errorf("%w: max_active_signals must be between 1 and %d (got %d)", errConfig, maxActiveSignalsLimit, c.MaxActiveSignals)
+	case c.SignalTTL < time.Minute:
+		return fmt.Errorf("%w: signal_ttl must be at least 1m (got %s)", errConfig, c.SignalTTL)
+	case c.MaxFuture < 0:
+		return fmt.Errorf("%w: max_future must not be negative (got %s)", errConfig, c.MaxFuture)
+	case c.OutboxSize <= 0:
+		return fmt.Errorf("%w: outbox_size must be positive (got %d)", errConfig, c.OutboxSize)
+	}
+	for i, name := range c.EvidenceAttributes {
+		if name == "" {
+			return fmt.Errorf("%w: evidence_attributes[%d] must not be empty", errConfig, i)
+		}
+	}
+	return nil
+}
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		MaxActiveSignals: 10_000,
+		SignalTTL:        24 * time.Hour,
+		MaxFuture:        time.Minute,
+		OutboxSize:       1_000,
+	}
+}

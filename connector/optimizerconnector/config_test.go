@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package optimizerconnector
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+)
+
+func TestConfigIsReadAndChecked(t *testing.T) {
+	conf, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	id := component.MustNewID("file_storage")
+	for name, want := range map[string]struct {
+		config *Config
+		err    string
+	}{
+		"defaults": {config: createDefaultConfig().(*Config)},
+		"all": {config: &Config{
+			Storage: &id, MaxActiveSignals: 50, SignalTTL: 2 * time.Hour, MaxFuture: 5 * time.Second, OutboxSize: 10,
+			EvidenceAttributes: []string{"tenant.id"},
+		}},
+		"no_active":       {err: "max_active_signals must be between 1 and 1000000 (got 0)"},
+		"short_ttl":       {err: "signal_ttl must be at least 1m (got 1s)"},
+		"negative_future": {err: "max_future must not be negative (got -1s)"},
+		"no_outbox":       {err: "outbox_size must be positive (got 0)"},
+		"empty_attribute": {err: "evidence_attributes[1] must not be empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub, err := conf.Sub("optimizer/" + name)
+			require.NoError(t, err)
+			cfg := createDefaultConfig().(*Config)
+			require.NoError(t, sub.Unmarshal(cfg))
+			if want.err != "" {
+				require.ErrorContains(t, cfg.Validate(), want.err)
+				return
+			}
+			require.NoError(t, cfg.Validate())
+			assert.Equal(t, want.config, cfg)
+		})
+	}
+}

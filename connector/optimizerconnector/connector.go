@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package optimizerconnector
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/connector"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+)
+
+var (
+	_ connector.Traces  = (*instance)(nil)
+	_ connector.Metrics = (*instance)(nil)
+	_ connector.Logs    = (*instance)(nil)
+)
+
+// instance is the connector between one pair of signals. It never returns an error to its sender: what the optimizer makes of the
+// data must not hold up the data.
+type instance struct {
+	id       component.ID
+	registry *registry
+	engine   *engine
+	next     consumer.Logs
+	started  bool
+	stopped  bool
+}
+
+// Capabilities says that the data is only read.
+func (*instance) Capabilities() consumer.Capabilities {
+	return consumer.Capabilities{MutatesData: false}
+}
+
+// Start opens the shared engine if this is its first instance.
+func (c *instance) Start(ctx context.Context, host component.Host) error {
+	if err := c.registry.start(ctx, c.id, host, c.next); err != nil {
+		return err
+	}
+	c.started = true
+	return nil
+}
+
+// Shutdown closes the shared engine if this is its last instance.
+func (c *instance) Shutdown(ctx context.Context) error {
+	if c.stopped {
+		return nil
+	}
+	c.stopped = true
+	return c.registry.shutdown(ctx, c.id, c.started)
+}
+
+// ConsumeTraces counts the spans; no detector of this version reads them.
+func (c *instance) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
+	c.engine.countItems(ctx, "traces", td.SpanCount())
+	return nil
+}
+
+// ConsumeMetrics counts the data points; no detector of this version reads them.
+func (c *instance) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
+	c.engine.countItems(ctx, "metrics", md.DataPointCount())
+	return nil
+}
+
+// ConsumeLogs takes the alert transitions of objectives and counts all other records.
+func (c *instance) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
+	c.engine.countItems(ctx, "logs", ld.LogRecordCount())
+	c.engine.consumeAlerts(ctx, ld)
+	return nil
+}
