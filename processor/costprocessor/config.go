@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package costprocessor
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+
+	"github.com/pitwall-io/pitwall/internal/cost/ownership"
+)
+
+// Names of the attributes the processor writes.
+const (
+	attrOwner        = "service.owner.name"
+	attrCostCenter   = "service.instance.cost_center.id"
+	attrCriticality  = "service.criticality"
+	attrEnvironment  = "deployment.environment.name"
+	attrSource       = "cost.tag.source"
+	attrConflict     = "cost.tag.conflict"
+	attrRoute        = "cost.route"
+	routeUnallocated = "unallocated"
+)
+
+// OnMissing says what becomes of a resource that lacks a required tag.
+type OnMissing string
+
+// What becomes of a resource that lacks a required tag.
+const (
+	// Tag gives each missing tag the value of missing_value.
+	Tag OnMissing = "tag"
+	// Drop drops the resource and its records, and counts them.
+	Drop OnMissing = "drop"
+	// Route marks the resource with cost.route = unallocated, for a routing connector to act on.
+	Route OnMissing = "route"
+)
+
+// Config is what a user writes under `cost`.
+type Config struct {
+	// Rules are tried in order; the first that gives a tag decides it.
+	Rules []RuleConfig `mapstructure:"rules"`
+	// Tables are lookup tables by name, read again when they change.
+	Tables map[string]TableConfig `mapstructure:"tables"`
+	// ReloadInterval is how often tables are checked for changes.
+	ReloadInterval time.Duration `mapstructure:"reload_interval"`
+	// Aliases are further names under which a tag may be present, by tag. Case, white space and the characters - _ . : / do not matter.
+	Aliases map[string][]string `mapstructure:"aliases"`
+	// Values maps a tag's canonical values to their synonyms, by tag.
+	Values map[string]map[string][]string `mapstructure:"values"`
+	// IgnoreValues are values that count as absent. Case does not matter.
+	IgnoreValues []string `mapstructure:"ignore_values"`
+	// Defaults are the values of tags that nothing else decided.
+	Defaults map[string]string `mapstructure:"defaults"`
+	// Existing is keep, overwrite or check: what becomes of tags that are there already, unless a rule says otherwise.
+	Existing ownership.Existing `mapstructure:"existing"`
+	// Required are the tags whose absence makes a resource unallocated.
+	Required []string `mapstructure:"required"`
+	// OnMissing is tag, drop or route.
+	OnMissing OnMissing `mapstructure:"on_missing"`
+	// MissingValue is what missing tags are set to under on_missing: tag.
+	MissingValue string `mapstructure:"missing_value"`
+	// Provenance writes cost.tag.source: for every tag, where it came from.
+	Provenance bool `mapstructure:"provenance"`
+	// Cache bounds the cache of decided resources.
+	Cache CacheConfig `mapstructure:"cache"`
+	// Telemetry accounts for what the telemetry itself costs.
+	Telemetry TelemetryConfig `mapstructure:"telemetry"`
+	// MaxAccounts bounds the combinations of service, owner and cost centre that are accounted for; new ones beyond it go to __overflow__.
+	MaxAccounts int `mapstructure:"max_accounts"`
+	// EmitInterval is how often cost metrics leave through the metrics pipeline.
+	EmitInterval time.Duration `mapstructure:"emit_interval"`
+}
+
+// RuleConfig is one rule.
+type RuleConfig struct {
+	// Name stands in the provenance. Unique.
+	Name string `mapstructure:"name"`
+	// When are conditions that must all hold; none means every resource.
+	When []ConditionConfig `mapstructure:"when"`
+	// OTTL is a further condition in the resource context of the OpenTelemetry Transformation Language.
+	OTTL string `mapstructure:"ottl"`
+	// Set gives tags fixed values.
+	Set map[string]string `mapstructure:"set"`
+	// Copy gives a tag the value of the first of the attributes that is present.
+	Copy map[string][]string `mapstructure:"copy"`
+	// Lookup gives the tags of a table row.
+	Lookup *LookupConfig `mapstructure:"lookup"`
+	// Existing overrides the processor's setting for this rule.
+	Existing ownership.Existing `mapstructure:"existing"`
+}
+
+// ConditionConfig is a test of one resource attribute. All of its parts that are set must hold.
+type ConditionConfig struct {
+	// Attribute is the resource attribute's name.
+	Attribute string `mapstructure:"attribute"`
+	// Equals holds when the value is one of these.
+	Equals []string `mapstructure:"equals"`
+	// Glob holds when the value matches one of these patterns (* any run of characters, ? any one).
+	Glob []string `mapstructure:"glob"`
+	// Matches is a regular expression (RE2).
+	Matches string `mapstructure:"matches"`
+	// Absent holds when the attribute is not there.
+	Absent bool `mapstructure:"absent"`
+}
+
+// LookupConfig takes tags from a table.
+type LookupConfig struct {
+	// Table is the table's name.
+	Table string `mapstructure:"table"`
+	// Key are the attributes that give the key, one for each key column.
+	Key []string `mapstructure:"key"`
+}
+
+// TableConfig is one lookup table.
+type TableConfig struct {
+	// Path of the file.
+	Path string `mapstructure:"path"`
+	// Format is csv, yaml or json; by default what the file's extension says.
+	Format ownership.Format `mapstructure:"format"`
+	// Key are the columns that identify a row.
+	Key []string `mapstructure:"key"`
+	// Columns renames columns to tags.
+	Columns map[string]string `mapstructure:"columns"`
+	// FoldCase compares keys without regard to case.
+	FoldCase bool `mapstructure:"fold_case"`
+}
+
+// CacheConfig bounds the cache of decided resources.
+type CacheConfig struct {
+	// MaxResources is the number of resources held.
+	MaxResources int `mapstructure:"max_resources"`
+	// MaxMiB is the memory their keys take, in MiB.
+	MaxMiB int `mapstructure:"max_mib"`
+}
+
+// TelemetryConfig accounts for the telemetry itself.
+type TelemetryConfig struct {
+	// Enabled turns accounting on.
+	Enabled bool `mapstructure:"enabled"`
+	// Stage names the place in the pipeline: received, limited, sampled, sent, or any word.
+	Stage string `mapstructure:"stage"`
+	// Currency is the ISO 4217 code of the prices.
+	Currency string `mapstructure:"currency"`
+	// Prices are the backend's prices by signal: traces, metrics, logs.
+	Prices map[string]TelemetryPrice `mapstructure:"prices"`
+}
+
+// TelemetryPrice is what a backend charges for one signal.
+type TelemetryPrice struct {
+	// PerGB is the price of 10^9 bytes of OTLP.
+	PerGB float64 `mapstructure:"per_gb"`
+	// PerMillion is the price of a million spans, data points or log records.
+	PerMillion float64 `mapstructure:"per_million"`
+}
+
+var (
+	_ component.Config = (*Config)(nil)
+
+	errRuleGivesNothing = errors.New("needs set, copy or lookup")
+	currencyCode        = regexp.MustCompile(`^[A-Z]{3}$`)
+)
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		ReloadInterval: 10 * time.Second,
+		IgnoreValues:   []string{"null", "none", "n/a", "unknown", "-"},
+		Existing:       ownership.Keep,
+		Required:       []string{attrOwner},
+		OnMissing:      Tag,
+		MissingValue:   "__unallocated__",
+		Provenance:     true,
+		Cache:          CacheConfig{MaxResources: 10_000, MaxMiB: 16},
+		Telemetry:      TelemetryConfig{Enabled: true, Stage: "received", Currency: "USD"},
+		MaxAccounts:    2000,
+		EmitInterval:   time.Minute,
+	}
+}
+
+// Validate checks the configuration and names the key that is wrong.
+func (c *Config) Validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	names := map[string]bool{}
+	for i := range c.Rules {
+		rule := &c.Rules[i]
+		at := fmt.Sprintf("rules[%d]", i)
+		if rule.Name == "" {
+			fail("%s.name must be set", at)
+		} else if names[rule.Name] {
+			fail("%s.name %q is used twice", at, rule.Name)
+		}
+		names[rule.Name] = true
+		if err := rule.validate(c.Tables); err != nil {
+			fail("%s (%s): %w", at, rule.Name, err)
+		}
+	}
+	for name, table := range c.Tables {
+		if table.Path == "" {
+			fail("tables.%s.path must be set", name)
+		}
+		if len(table.Key) == 0 {
+			fail("tables.%s.key must name at least one column", name)
+		}
+		if !slices.Contains([]ownership.Format{ownership.CSV, ownership.YAML, ownership.JSON}, table.format()) {
+			fail("tables.%s.format must be csv, yaml or json (got %q)", name, table.format())
+		}
+	}
+	if !validExisting(c.Existing) {
+		fail("existing must be keep, overwrite or check (got %q)", c.Existing)
+	}
+	switch c.OnMissing {
+	case Tag, Drop, Route:
+	default:
+		fail("on_missing must be tag, drop or route (got %q)", c.OnMissing)
+	}
+	if c.OnMissing == Tag && c.MissingValue == "" {
+		fail("missing_value must be set under on_missing: tag")
+	}
+	for key, d := range map[string]time.Duration{"reload_interval": c.ReloadInterval, "emit_interval": c.EmitInterval} {
+		if d <= 0 {
+			fail("%s must be positive (got %s)", key, d)
+		}
+	}
+	for key, n := range map[string]int{"cache.max_resources": c.Cache.MaxResources, "cache.max_mib": c.Cache.MaxMiB, "max_accounts": c.MaxAccounts} {
+		if n <= 0 {
+			fail("%s must be positive (got %d)", key, n)
+		}
+	}
+	if err := c.Telemetry.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *RuleConfig) validate(tables map[string]TableConfig) error {
+	if len(r.Set) == 0 && len(r.Copy) == 0 && r.Lookup == nil {
+		return errRuleGivesNothing
+	}
+	if r.Existing != "" && !validExisting(r.Existing) {
+		return fmt.Errorf("existing must be keep, overwrite or check (got %q)", r.Existing)
+	}
+	for i, c := range r.When {
+		if c.Attribute == "" {
+			return fmt.Errorf("when[%d].attribute must be set", i)
+		}
+		if _, err := regexp.Compile(c.Matches); err != nil {
+			return fmt.Errorf("when[%d].matches: %w", i, err)
+		}
+		if c.Absent && (len(c.Equals) > 0 || len(c.Glob) > 0 || c.Matches != "") {
+			return fmt.Errorf("when[%d].absent stands alone", i)
+		}
+	}
+	if r.Lookup != nil {
+		table, ok := tables[r.Lookup.Table]
+		if !ok {
+			return fmt.Errorf("lookup.table %q is not under tables", r.Lookup.Table)
+		}
+		if len(table.Key) != len(r.Lookup.Key) {
+			return fmt.Errorf("lookup.key needs %d attributes, one for each key column of %s (got %d)", len(table.Key), r.Lookup.Table, len(r.Lookup.Key))
+		}
+	}
+	return nil
+}
+
+func (t *TelemetryConfig) validate() error {
+	if !t.Enabled {
+		return nil
+	}
+	if t.Stage == "" {
+		return errors.New("telemetry.stage must be set")
+	}
+	if !currencyCode.MatchString(t.Currency) {
+		return fmt.Errorf("telemetry.currency must be an ISO 4217 code (got %q)", t.Currency)
+	}
+	for signal, price := range t.Prices {
+		if !slices.Contains([]string{"traces", "metrics", "logs"}, signal) {
+			return fmt.Errorf("telemetry.prices: %q is not traces, metrics or logs", signal)
+		}
+		for key, p := range map[string]float64{"per_gb": price.PerGB, "per_million": price.PerMillion} {
+			if p < 0 || math.IsNaN(p) || p > 1e9 {
+				return fmt.Errorf("telemetry.prices.%s.%s must be between 0 and 1e9 (got %v)", signal, key, p)
+			}
+		}
+	}
+	return nil
+}
+
+func validExisting(e ownership.Existing) bool {
+	return e == ownership.Keep || e == ownership.Overwrite || e == ownership.Check
+}
+
+func (t *TableConfig) format() ownership.Format {
+	if t.Format != "" {
+		return t.Format
+	}
+	switch ext := strings.ToLower(strings.TrimPrefix(filepath.Ext(t.Path), ".")); ext {
+	case "yml":
+		return ownership.YAML
+	default:
+		return ownership.Format(ext)
+	}
+}

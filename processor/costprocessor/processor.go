@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package costprocessor
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/processor"
+)
+
+var (
+	_ processor.Traces  = (*tracesProcessor)(nil)
+	_ processor.Metrics = (*metricsProcessor)(nil)
+	_ processor.Logs    = (*logsProcessor)(nil)
+)
+
+// base is what the three processors share: the engine of their component ID and the rule that they write to what they get.
+type base struct {
+	engine *engine
+}
+
+func (*base) Capabilities() consumer.Capabilities { return consumer.Capabilities{MutatesData: true} }
+
+func (b *base) Start(ctx context.Context, _ component.Host) error { return b.engine.start(ctx) }
+
+func (b *base) Shutdown(ctx context.Context) error { return b.engine.stop(ctx) }
+
+type tracesProcessor struct {
+	base
+	next consumer.Traces
+}
+
+func (p *tracesProcessor) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
+	w := p.engine.begin(traces)
+	defer w.end()
+	td.ResourceSpans().RemoveIf(func(rs ptrace.ResourceSpans) bool {
+		items := uint64(0)
+		for i := range rs.ScopeSpans().Len() {
+			items += uint64(rs.ScopeSpans().At(i).Spans().Len()) //nolint:gosec // a length
+		}
+		return w.resource(ctx, rs.Resource(), items, func() int { return p.engine.traceSize.ResourceSpansSize(rs) })
+	})
+	if td.ResourceSpans().Len() == 0 {
+		w.commit(ctx)
+		return nil
+	}
+	if err := p.next.ConsumeTraces(ctx, td); err != nil {
+		return err
+	}
+	w.commit(ctx)
+	return nil
+}
+
+type logsProcessor struct {
+	base
+	next consumer.Logs
+}
+
+func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
+	w := p.engine.begin(logs)
+	defer w.end()
+	ld.ResourceLogs().RemoveIf(func(rl plog.ResourceLogs) bool {
+		items := uint64(0)
+		for i := range rl.ScopeLogs().Len() {
+			items += uint64(rl.ScopeLogs().At(i).LogRecords().Len()) //nolint:gosec // a length
+		}
+		return w.resource(ctx, rl.Resource(), items, func() int { return p.engine.logSize.ResourceLogsSize(rl) })
+	})
+	if ld.ResourceLogs().Len() == 0 {
+		w.commit(ctx)
+		return nil
+	}
+	if err := p.next.ConsumeLogs(ctx, ld); err != nil {
+		return err
+	}
+	w.commit(ctx)
+	return nil
+}
+
+type metricsProcessor struct {
+	base
+	next consumer.Metrics
+}
+
+func (p *metricsProcessor) Start(ctx context.Context, host component.Host) error {
+	p.engine.addSink(p.next)
+	return p.base.Start(ctx, host)
+}
+
+func (p *metricsProcessor) Shutdown(ctx context.Context) error {
+	p.engine.removeSink(ctx, p.next)
+	return p.base.Shutdown(ctx)
+}
+
+func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
+	w := p.engine.begin(metrics)
+	defer w.end()
+	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
+		return w.resource(ctx, rm.Resource(), dataPoints(rm), func() int { return p.engine.metricSize.ResourceMetricsSize(rm) })
+	})
+	if md.ResourceMetrics().Len() == 0 {
+		w.commit(ctx)
+		return nil
+	}
+	if err := p.next.ConsumeMetrics(ctx, md); err != nil {
+		return err
+	}
+	w.commit(ctx)
+	return nil
+}
+
+func dataPoints(rm pmetric.ResourceMetrics) uint64 {
+	n := 0
+	for i := range rm.ScopeMetrics().Len() {
+		list := rm.ScopeMetrics().At(i).Metrics()
+		for j := range list.Len() {
+			switch m := list.At(j); m.Type() {
+			case pmetric.MetricTypeGauge:
+				n += m.Gauge().DataPoints().Len()
+			case pmetric.MetricTypeSum:
+				n += m.Sum().DataPoints().Len()
+			case pmetric.MetricTypeHistogram:
+				n += m.Histogram().DataPoints().Len()
+			case pmetric.MetricTypeExponentialHistogram:
+				n += m.ExponentialHistogram().DataPoints().Len()
+			case pmetric.MetricTypeSummary:
+				n += m.Summary().DataPoints().Len()
+			case pmetric.MetricTypeEmpty:
+			}
+		}
+	}
+	return uint64(n) //nolint:gosec // a length
+}
+
+// work is the account of one request while it passes through.
+type work struct {
+	engine   *engine
+	signal   signal
+	shipment *shipment
+	// allocated, unallocated and dropped count the records by outcome.
+	allocated, unallocated, dropped int64
+}
+
+// resource tags one resource and says whether it is to be dropped. The size is taken before the tags are added: what is accounted is
+// what was received.
+func (w *work) resource(ctx context.Context, resource pcommon.Resource, items uint64, size func() int) bool {
+	v := w.engine.tagger.decide(ctx, resource)
+	if w.engine.cfg.Telemetry.Enabled {
+		w.shipment.add(v.account, usage{items: items, bytes: embedded(size())})
+	}
+	switch n := int64(items); { //nolint:gosec // a length
+	case v.drop:
+		w.dropped += n
+		return true
+	case v.missing:
+		w.unallocated += n
+	default:
+		w.allocated += n
+	}
+	v.apply(resource)
+	return false
+}
+
+// embedded is the size of a message of n bytes inside the request: the field's tag, its length and itself (Protocol Buffers encoding,
+// length-delimited field with a number below 16). The sizes of a request's resources so taken add up to the size of the request.
+func embedded(n int) uint64 {
+	size := uint64(n) + 2 //nolint:gosec // a length
+	for n >= 0x80 {
+		n >>= 7
+		size++
+	}
+	return size
+}
