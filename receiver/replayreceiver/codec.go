@@ -3,7 +3,6 @@
 package replayreceiver
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -32,6 +31,7 @@ func (s signal) String() string { return [...]string{"traces", "metrics", "logs"
 var (
 	errEmpty       = errors.New("the request holds nothing")
 	errWrongSignal = errors.New("the request belongs to another signal")
+	errTooDeep     = fmt.Errorf("the request is nested deeper than %d", recording.DeepestNesting)
 	errNegative    = errors.New("the request has timestamps before 1970")
 	errTwoRequests = errors.New("more than one request, or something else, follows in the same record")
 )
@@ -55,9 +55,13 @@ type batch struct {
 
 // decode reads one recorded request as the signal it is said to be.
 func decode(s signal, encoding recording.Encoding, data []byte) (batch, error) {
+	shape := recording.Look(encoding, data)
+	if shape.TooDeep {
+		return batch{}, errTooDeep
+	}
 	b, err := unmarshal(s, encoding, data)
 	if err == nil && !b.empty() {
-		if encoding == recording.EncodingJSON && !endsWithFirstValue(data) {
+		if shape.MoreFollows { // pdata reads the first value and would drop the rest in silence
 			return batch{}, errTwoRequests
 		}
 		return b, nil
@@ -127,33 +131,4 @@ func (b *batch) count() int {
 // empty reports whether there is nothing to play. A metric without points is something: it passes as it was recorded.
 func (b *batch) empty() bool {
 	return b.items == 0 && (b.signal != signalMetrics || b.metrics.MetricCount() == 0)
-}
-
-// endsWithFirstValue reports whether nothing follows the JSON object that data begins with: pdata reads the first value and would drop
-// the rest in silence. The exact look is taken only where two objects could meet.
-func endsWithFirstValue(data []byte) bool {
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 || data[len(data)-1] != '}' {
-		return false
-	}
-	if !bytes.Contains(data, []byte("}{")) && !bytes.Contains(data, []byte("} {")) {
-		return true
-	}
-	depth, quoted := 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{':
-			depth++
-		case c == '}':
-			if depth--; depth == 0 {
-				return i == len(data)-1
-			}
-		}
-	}
-	return false
 }
