@@ -4,7 +4,6 @@ package replayreceiver
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -33,8 +32,8 @@ func benchmarkTraces(b *testing.B) string {
 	if root := os.Getenv("PITWALL_DATA"); root != "" {
 		return filepath.Join(root, "trainticket", "traces.jsonl.gz")
 	}
-	if real := filepath.Join("..", "..", "..", "shared", "data", "trainticket", "traces.jsonl.gz"); exists(real) {
-		return real
+	if path := filepath.Join("..", "..", "..", "shared", "data", "trainticket", "traces.jsonl.gz"); exists(path) {
+		return path
 	}
 	b.Log("REAL DATA IS ABSENT: generated traces are played instead")
 	path := filepath.Join(b.TempDir(), "traces.jsonl.gz")
@@ -148,15 +147,15 @@ func BenchmarkReplay(b *testing.B) {
 			b.ReportAllocs()
 			cpu := cpuTime(b)
 			for b.Loop() {
-				rcv, err := factory.CreateTraces(context.Background(), receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+				rcv, err := factory.CreateTraces(b.Context(), receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
 				require.NoError(b, err)
 				host := endOfReplay{componenttest.NewNopHost(), make(chan *componentstatus.Event, 1)}
-				require.NoError(b, rcv.Start(context.Background(), host))
+				require.NoError(b, rcv.Start(b.Context(), host))
 				ev := <-host.end
 				require.NoError(b, ev.Err())
 				played, _ := ev.Attributes().Get("replay.spans")
 				spans += played.Int()
-				require.NoError(b, rcv.Shutdown(context.Background()))
+				require.NoError(b, rcv.Shutdown(b.Context()))
 			}
 			b.ReportMetric(float64(spans)/b.Elapsed().Seconds(), "spans/s")
 			b.ReportMetric(float64(spans)/(cpuTime(b)-cpu).Seconds(), "spans/cpu-s")
@@ -167,6 +166,7 @@ func BenchmarkReplay(b *testing.B) {
 
 // cpuTime returns the CPU time that this process has used.
 func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
 	var usage syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())

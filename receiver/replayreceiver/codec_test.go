@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,19 +22,19 @@ import (
 )
 
 // written returns a request of each signal in both encodings.
-func written(t testing.TB) map[recording.Encoding]map[signal][]byte {
-	t.Helper()
+func written(tb testing.TB) map[recording.Encoding]map[signal][]byte {
+	tb.Helper()
 	traces, metrics, logs := testdata.GenerateTraces(3), testdata.GenerateMetrics(9), testdata.GenerateLogs(4)
 	return map[recording.Encoding]map[signal][]byte{
 		recording.EncodingJSON: {
-			signalTraces:  must(t, func() ([]byte, error) { return (&ptrace.JSONMarshaler{}).MarshalTraces(traces) }),
-			signalMetrics: must(t, func() ([]byte, error) { return (&pmetric.JSONMarshaler{}).MarshalMetrics(metrics) }),
-			signalLogs:    must(t, func() ([]byte, error) { return (&plog.JSONMarshaler{}).MarshalLogs(logs) }),
+			signalTraces:  must(tb, func() ([]byte, error) { return (&ptrace.JSONMarshaler{}).MarshalTraces(traces) }),
+			signalMetrics: must(tb, func() ([]byte, error) { return (&pmetric.JSONMarshaler{}).MarshalMetrics(metrics) }),
+			signalLogs:    must(tb, func() ([]byte, error) { return (&plog.JSONMarshaler{}).MarshalLogs(logs) }),
 		},
 		recording.EncodingProto: {
-			signalTraces:  must(t, func() ([]byte, error) { return (&ptrace.ProtoMarshaler{}).MarshalTraces(traces) }),
-			signalMetrics: must(t, func() ([]byte, error) { return (&pmetric.ProtoMarshaler{}).MarshalMetrics(metrics) }),
-			signalLogs:    must(t, func() ([]byte, error) { return (&plog.ProtoMarshaler{}).MarshalLogs(logs) }),
+			signalTraces:  must(tb, func() ([]byte, error) { return (&ptrace.ProtoMarshaler{}).MarshalTraces(traces) }),
+			signalMetrics: must(tb, func() ([]byte, error) { return (&pmetric.ProtoMarshaler{}).MarshalMetrics(metrics) }),
+			signalLogs:    must(tb, func() ([]byte, error) { return (&plog.ProtoMarshaler{}).MarshalLogs(logs) }),
 		},
 	}
 }
@@ -44,7 +45,7 @@ func TestEachSignalIsReadInBothEncodingsAndRefusedAsAnother(t *testing.T) {
 			for as := range requests {
 				b, err := decode(as, encoding, data)
 				if as != is {
-					assert.ErrorIs(t, err, errWrongSignal, "%s as %s, encoding %d", is, as, encoding)
+					require.ErrorIs(t, err, errWrongSignal, "%s as %s, encoding %d", is, as, encoding)
 					continue
 				}
 				require.NoError(t, err)
@@ -70,7 +71,7 @@ func TestMoreThanOneRequestInARecordIsRefused(t *testing.T) {
 	first, second := testdataLines(t, "logs.jsonl")
 	for _, text := range []string{first + second, first + " " + second, first + "," + second, first + "x", first + "}"} {
 		_, err := decode(signalLogs, recording.EncodingJSON, []byte(text))
-		assert.ErrorIs(t, err, errTwoRequests)
+		require.ErrorIs(t, err, errTwoRequests)
 	}
 	_, err := decode(signalLogs, recording.EncodingJSON, []byte(first+"\n"))
 	assert.NoError(t, err)
@@ -80,7 +81,7 @@ func TestBottomlessNestsAreRefusedBeforeTheyAreDecoded(t *testing.T) {
 	const depth = 3_000_000 // enough to overflow the stack of a recursive decoder
 	text := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":` + strings.Repeat(`{"arrayValue":{"values":[`, depth)
 	_, err := decode(signalLogs, recording.EncodingJSON, []byte(text))
-	assert.ErrorIs(t, err, errTooDeep)
+	require.ErrorIs(t, err, errTooDeep)
 
 	var heads [][]byte
 	size := 0
@@ -97,11 +98,11 @@ func TestBottomlessNestsAreRefusedBeforeTheyAreDecoded(t *testing.T) {
 		wrap(tag)
 	}
 	proto := make([]byte, 0, size)
-	for i := len(heads) - 1; i >= 0; i-- {
-		proto = append(proto, heads[i]...)
+	for _, head := range slices.Backward(heads) {
+		proto = append(proto, head...)
 	}
 	_, err = decode(signalLogs, recording.EncodingProto, proto)
-	assert.ErrorIs(t, err, errTooDeep)
+	require.ErrorIs(t, err, errTooDeep)
 }
 
 // TestShiftMovesEveryTimestampThereIs moves requests that hold every kind of timestamp and compares all of them in the JSON form.
@@ -148,7 +149,7 @@ func TestShiftMovesEveryTimestampThereIs(t *testing.T) {
 		after := b.json(t)
 		want := before
 		for i := int64(2); i >= 0; i-- {
-			want = bytes.ReplaceAll(want, []byte(fmt.Sprint(int64(base)+i)), []byte(fmt.Sprint(int64(base)+i+by)))
+			want = bytes.ReplaceAll(want, fmt.Append(nil, int64(base)+i), fmt.Append(nil, int64(base)+i+by))
 		}
 		assert.Equal(t, string(want), string(after))
 		assert.Positive(t, bytes.Count(after, []byte("UnixNano")))
@@ -201,7 +202,7 @@ func FuzzDecodeNeverPanics(f *testing.F) {
 			f.Add(uint8(s), uint8(encoding), data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, s, encoding uint8, data []byte) {
+	f.Fuzz(func(_ *testing.T, s, encoding uint8, data []byte) {
 		b, err := decode(signals[int(s)%len(signals)], recording.Encoding(encoding%2), data)
 		if err == nil {
 			b.measureAndShift(1 << 60)

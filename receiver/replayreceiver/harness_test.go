@@ -53,10 +53,10 @@ type stage struct {
 }
 
 // newStage connects pipelines of the given signals to one receiver.
-func newStage(t testing.TB, cfg *Config, connected ...signal) *stage {
-	t.Helper()
-	require.NoError(t, cfg.Validate())
-	st := &stage{t: t, cfg: cfg, tel: componenttest.NewTelemetry(), over: make(chan struct{})}
+func newStage(tb testing.TB, cfg *Config, connected ...signal) *stage {
+	tb.Helper()
+	require.NoError(tb, cfg.Validate())
+	st := &stage{t: tb, cfg: cfg, tel: componenttest.NewTelemetry(), over: make(chan struct{})}
 	core, logs := observer.New(zapcore.InfoLevel)
 	st.logs = logs
 	set := receiver.Settings{
@@ -70,40 +70,40 @@ func newStage(t testing.TB, cfg *Config, connected ...signal) *stage {
 		var err error
 		switch s {
 		case signalTraces:
-			rcv, err = factory.CreateTraces(context.Background(), set, cfg, must(t, func() (consumer.Traces, error) {
+			rcv, err = factory.CreateTraces(tb.Context(), set, cfg, must(tb, func() (consumer.Traces, error) {
 				return consumer.NewTraces(func(ctx context.Context, td ptrace.Traces) error {
 					data, err := (&ptrace.JSONMarshaler{}).MarshalTraces(td)
-					require.NoError(t, err)
+					require.NoError(tb, err)
 					return st.take(ctx, s, data)
 				})
 			}))
 		case signalMetrics:
-			rcv, err = factory.CreateMetrics(context.Background(), set, cfg, must(t, func() (consumer.Metrics, error) {
+			rcv, err = factory.CreateMetrics(tb.Context(), set, cfg, must(tb, func() (consumer.Metrics, error) {
 				return consumer.NewMetrics(func(ctx context.Context, md pmetric.Metrics) error {
 					data, err := (&pmetric.JSONMarshaler{}).MarshalMetrics(md)
-					require.NoError(t, err)
+					require.NoError(tb, err)
 					return st.take(ctx, s, data)
 				})
 			}))
 		case signalLogs:
-			rcv, err = factory.CreateLogs(context.Background(), set, cfg, must(t, func() (consumer.Logs, error) {
+			rcv, err = factory.CreateLogs(tb.Context(), set, cfg, must(tb, func() (consumer.Logs, error) {
 				return consumer.NewLogs(func(ctx context.Context, ld plog.Logs) error {
 					data, err := (&plog.JSONMarshaler{}).MarshalLogs(ld)
-					require.NoError(t, err)
+					require.NoError(tb, err)
 					return st.take(ctx, s, data)
 				})
 			}))
 		}
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		st.receivers = append(st.receivers, rcv)
 	}
 	return st
 }
 
-func must[T any](t testing.TB, make func() (T, error)) T {
-	t.Helper()
-	v, err := make()
-	require.NoError(t, err)
+func must[T any](tb testing.TB, produce func() (T, error)) T {
+	tb.Helper()
+	v, err := produce()
+	require.NoError(tb, err)
 	return v
 }
 
@@ -196,46 +196,46 @@ func testConfig() *Config {
 }
 
 // write puts a file into a fresh directory and returns its path.
-func write(t testing.TB, name, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+func write(tb testing.TB, name, content string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
+	require.NoError(tb, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
 // writeTo puts a file where path says.
-func writeTo(t testing.TB, path, content string) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+func writeTo(tb testing.TB, path, content string) {
+	tb.Helper()
+	require.NoError(tb, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // read returns a file.
-func read(t testing.TB, path string) string {
-	t.Helper()
+func read(tb testing.TB, path string) string {
+	tb.Helper()
 	content, err := os.ReadFile(path)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(content)
 }
 
 // realData returns a path under the shared data; it skips the test with one line when there is none.
-func realData(t testing.TB, elements ...string) string {
-	t.Helper()
+func realData(tb testing.TB, elements ...string) string {
+	tb.Helper()
 	root := os.Getenv("PITWALL_DATA")
 	if root == "" {
 		dir, err := os.Getwd()
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		for {
 			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 				break
 			}
-			require.NotEqual(t, dir, filepath.Dir(dir), "no go.mod above the package")
+			require.NotEqual(tb, dir, filepath.Dir(dir), "no go.mod above the package")
 			dir = filepath.Dir(dir)
 		}
 		root = filepath.Join(dir, "..", "shared", "data")
 	}
 	path := filepath.Join(append([]string{root}, elements...)...)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("REAL DATA IS ABSENT, THIS TEST DID NOT RUN: %s", path)
+		tb.Skipf("REAL DATA IS ABSENT, THIS TEST DID NOT RUN: %s", path)
 	}
 	return path
 }

@@ -3,10 +3,12 @@
 package replayreceiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componentstatus"
@@ -221,7 +224,7 @@ func TestLoopOverNothingPlayableEnds(t *testing.T) {
 func TestEndOfTheRecordingIsReportedOnceToEachReceiver(t *testing.T) {
 	st := newStage(t, testdataConfig(), signalTraces, signalMetrics, signalLogs)
 	st.play()
-	assert.Equal(t, 1.0, st.gauge("otelcol_receiver_replay_progress"))
+	assert.InDelta(t, 1, st.gauge("otelcol_receiver_replay_progress"), 0)
 	events := st.status()
 	require.Len(t, events, 3)
 	for _, ev := range events {
@@ -300,7 +303,7 @@ func TestOnlyTheFailedPartIsOfferedAgain(t *testing.T) {
 		cfg.Logs = []string{"testdata/logs.jsonl"}
 		st := newStage(t, cfg, signalTraces, signalMetrics, signalLogs)
 		two := generated(0, 2)
-		st.answer = func(_ context.Context, s signal, nth int) error {
+		st.answer = func(_ context.Context, _ signal, nth int) error {
 			switch nth {
 			case 0:
 				return consumererror.NewTraces(errors.New("some failed"), two)
@@ -411,8 +414,8 @@ func TestTimestampsBefore1970ArePlayedAsUnknown(t *testing.T) {
 			cfg.OnError = OnErrorFatal
 			strict := newStage(t, cfg, signalLogs)
 			assert.Empty(t, strict.toTheEnd())
-			assert.ErrorIs(t, strict.status()[0].Err(), errNegative)
-			assert.ErrorContains(t, strict.status()[0].Err(), "line 1: ")
+			require.ErrorIs(t, strict.status()[0].Err(), errNegative)
+			require.ErrorContains(t, strict.status()[0].Err(), "line 1: ")
 			strict.balancedSkips(map[string]int64{"broken_record": 1})
 		})
 	}
@@ -461,7 +464,7 @@ func TestStartFailsWhereNoFileMatches(t *testing.T) {
 			st := newStage(t, cfg, signalLogs)
 			err := st.receivers[0].Start(t.Context(), st)
 			require.ErrorIs(t, err, errNoMatch)
-			assert.ErrorContains(t, err, pattern)
+			require.ErrorContains(t, err, pattern)
 			st.stop()
 		})
 	}
@@ -470,6 +473,59 @@ func TestStartFailsWhereNoFileMatches(t *testing.T) {
 	st := newStage(t, cfg, signalLogs)
 	require.ErrorIs(t, st.receivers[0].Start(t.Context(), st), errNotRegular)
 	st.stop()
+}
+
+func TestAFileThatCannotBeOpenedIsCountedOrFatal(t *testing.T) {
+	for _, onError := range []OnError{OnErrorSkip, OnErrorFatal} {
+		synctest.Test(t, func(t *testing.T) {
+			first, _ := testdataLines(t, "traces.jsonl")
+			path := write(t, "gone.jsonl", first)
+			cfg := testdataConfig()
+			cfg.OnError = onError
+			cfg.StartAfter = time.Minute
+			cfg.Traces = append(cfg.Traces, path)
+			st := newStage(t, cfg, signalTraces)
+			st.start()
+			require.NoError(t, os.Remove(path))
+			<-st.over
+			assert.Equal(t, map[string]int64{"open_failed": 1, "no_pipeline": 2}, st.counter("otelcol_receiver_replay_files_skipped", "reason"))
+			if onError == OnErrorFatal {
+				assert.ErrorIs(t, st.status()[0].Err(), os.ErrNotExist)
+				assert.Empty(t, st.received())
+			} else {
+				assert.Len(t, st.received(), 2)
+				assert.InDelta(t, 1, st.gauge("otelcol_receiver_replay_progress"), 0)
+			}
+			st.stop()
+		})
+	}
+}
+
+func TestDamagedCompressionIsCountedAndNamed(t *testing.T) {
+	first, second := testdataLines(t, "traces.jsonl")
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write([]byte(first + "\n" + second + "\n"))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	for name, tc := range map[string]struct {
+		content string
+		calls   int
+		why     reason
+	}{
+		"header cut":   {packed.String()[:5], 0, reasonTruncatedFile},
+		"checksum cut": {packed.String()[:packed.Len()-4], 2, reasonTruncatedFile},
+		"checksum":     {packed.String()[:packed.Len()-8] + "12345678", 2, reasonCorruptFile},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig()
+			cfg.Traces = []string{write(t, "t.jsonl.gz", tc.content)}
+			cfg.Logs = []string{"testdata/logs.jsonl"}
+			st := newStage(t, cfg, signalTraces, signalLogs)
+			assert.Len(t, st.toTheEnd(), 2+tc.calls, "the other files are played")
+			st.balancedSkips(map[string]int64{string(tc.why): 1})
+		})
+	}
 }
 
 func TestPlayingBeginsWhenEveryReceiverWasStarted(t *testing.T) {
@@ -545,7 +601,7 @@ func TestShutdownGivesUpOnAStuckPipelineWhenItsTimeIsOver(t *testing.T) {
 		}
 		st.start()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		begin := time.Now()
 		err := st.receivers[0].Shutdown(ctx)

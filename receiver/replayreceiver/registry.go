@@ -75,7 +75,7 @@ var (
 
 // Start finds the files of this signal. Playing begins when every receiver that was made has been started.
 func (r *signalReceiver) Start(_ context.Context, host component.Host) error {
-	return r.player.start(r.signal, host)
+	return r.player.start(r.signal, host) //nolint:contextcheck // playing outlives this call; Shutdown ends it
 }
 
 // Shutdown ends playing for all signals: the pipelines of the others may be gone next.

@@ -64,6 +64,7 @@ func reasonOf(err error) reason {
 // score keeps the account of a replay: every record read is emitted, refused or skipped for a reason. It is safe for concurrent use.
 type score struct {
 	metrics *metadata.TelemetryBuilder
+	ctx     context.Context // of every measurement: they are about the recording and belong to no request
 
 	total  atomic.Int64 // bytes of the recording
 	played atomic.Int64 // of them, those behind us in this pass
@@ -92,7 +93,7 @@ func newScore(set component.TelemetrySettings) (*score, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc := &score{metrics: builder, lines: map[defectKind]int{}}
+	sc := &score{metrics: builder, ctx: context.Background(), lines: map[defectKind]int{}}
 	for _, s := range signals {
 		sc.attrs[s] = metric.WithAttributeSet(attribute.NewSet(attribute.String("signal", s.String())))
 	}
@@ -122,13 +123,13 @@ func (sc *score) progress() float64 {
 
 // read counts a record taken in hand and the bytes it took in the file.
 func (sc *score) read(s signal, bytes int64) {
-	sc.metrics.ReceiverReplayRecordsRead.Add(context.Background(), 1, sc.attrs[s])
+	sc.metrics.ReceiverReplayRecordsRead.Add(sc.ctx, 1, sc.attrs[s])
 	sc.readTail(s, bytes)
 }
 
 // readTail counts bytes that hold no record.
 func (sc *score) readTail(s signal, bytes int64) {
-	sc.metrics.ReceiverReplayBytesRead.Add(context.Background(), bytes, sc.attrs[s])
+	sc.metrics.ReceiverReplayBytesRead.Add(sc.ctx, bytes, sc.attrs[s])
 	sc.played.Add(bytes)
 }
 
@@ -140,19 +141,19 @@ func (sc *score) rewind() { sc.played.Store(0) }
 
 func (sc *score) passDone() {
 	sc.passes.Add(1)
-	sc.metrics.ReceiverReplayPasses.Add(context.Background(), 1)
+	sc.metrics.ReceiverReplayPasses.Add(sc.ctx, 1)
 }
 
 func (sc *score) emitted(s signal, items int) {
 	sc.records[s].Add(1)
-	sc.metrics.ReceiverReplayRecordsEmitted.Add(context.Background(), 1, sc.attrs[s])
+	sc.metrics.ReceiverReplayRecordsEmitted.Add(sc.ctx, 1, sc.attrs[s])
 	sc.emittedPart(s, items)
 }
 
 // emittedPart counts items of a request that the pipeline took in part.
 func (sc *score) emittedPart(s signal, items int) {
 	sc.items[s].Add(int64(items))
-	sc.metrics.ReceiverReplayItemsEmitted.Add(context.Background(), int64(items), sc.attrs[s])
+	sc.metrics.ReceiverReplayItemsEmitted.Add(sc.ctx, int64(items), sc.attrs[s])
 }
 
 func (sc *score) emittedRecords() (n int64) {
@@ -164,25 +165,25 @@ func (sc *score) emittedRecords() (n int64) {
 
 func (sc *score) refused(s signal, items int) {
 	sc.refusedItems.Add(int64(items))
-	sc.metrics.ReceiverReplayRecordsRefused.Add(context.Background(), 1, sc.attrs[s])
-	sc.metrics.ReceiverReplayItemsRefused.Add(context.Background(), int64(items), sc.attrs[s])
+	sc.metrics.ReceiverReplayRecordsRefused.Add(sc.ctx, 1, sc.attrs[s])
+	sc.metrics.ReceiverReplayItemsRefused.Add(sc.ctx, int64(items), sc.attrs[s])
 }
 
 func (sc *score) retried(s signal) {
-	sc.metrics.ReceiverReplayRetries.Add(context.Background(), 1, sc.attrs[s])
+	sc.metrics.ReceiverReplayRetries.Add(sc.ctx, 1, sc.attrs[s])
 }
 
 func (sc *score) skipped(s signal, why reason) {
 	sc.skippedRecords.Add(1)
-	sc.metrics.ReceiverReplayRecordsSkipped.Add(context.Background(), 1, withReason(s, why))
+	sc.metrics.ReceiverReplayRecordsSkipped.Add(sc.ctx, 1, withReason(s, why))
 }
 
 func (sc *score) repaired(s signal, timestamps int) {
-	sc.metrics.ReceiverReplayTimestampsRepaired.Add(context.Background(), int64(timestamps), sc.attrs[s])
+	sc.metrics.ReceiverReplayTimestampsRepaired.Add(sc.ctx, int64(timestamps), sc.attrs[s])
 }
 
 func (sc *score) fileSkipped(s signal, why reason, files int64) {
-	sc.metrics.ReceiverReplayFilesSkipped.Add(context.Background(), files, withReason(s, why))
+	sc.metrics.ReceiverReplayFilesSkipped.Add(sc.ctx, files, withReason(s, why))
 }
 
 func withReason(s signal, why reason) metric.MeasurementOption {

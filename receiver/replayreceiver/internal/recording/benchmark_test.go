@@ -5,6 +5,7 @@ package recording
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func BenchmarkReader(b *testing.B) {
 				require.NoError(b, err)
 				for {
 					rec, err := rd.Next(buf)
-					if err == io.EOF {
+					if errors.Is(err, io.EOF) {
 						break
 					}
 					require.NoError(b, err)

@@ -29,12 +29,12 @@ type taken struct {
 	err  error
 }
 
-func readAll(t testing.TB, r io.Reader, limits Limits) (all []taken) {
-	t.Helper()
+func readAll(tb testing.TB, r io.Reader, limits Limits) (all []taken) {
+	tb.Helper()
 	rd, err := NewReader(r, limits)
 	if err != nil {
 		var broken *Error
-		require.ErrorAs(t, err, &broken)
+		require.ErrorAs(tb, err, &broken)
 		return []taken{{err: err}}
 	}
 	defer rd.Close()
@@ -43,16 +43,16 @@ func readAll(t testing.TB, r io.Reader, limits Limits) (all []taken) {
 		rec, err := rd.Next(buf)
 		if errors.Is(err, io.EOF) {
 			_, again := rd.Next(buf)
-			require.ErrorIs(t, again, io.EOF, "the end is the end")
+			require.ErrorIs(tb, again, io.EOF, "the end is the end")
 			return all
 		}
 		if err != nil {
 			var broken *Error
-			require.ErrorAs(t, err, &broken)
+			require.ErrorAs(tb, err, &broken)
 			all = append(all, taken{err: err, at: broken.Position})
 			continue
 		}
-		require.LessOrEqual(t, len(rec.Data), limits.RecordBytes)
+		require.LessOrEqual(tb, len(rec.Data), limits.RecordBytes)
 		all = append(all, taken{data: string(rec.Data), at: rec.Position})
 		buf = rec.Data
 	}
