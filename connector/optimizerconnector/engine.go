@@ -4,7 +4,6 @@ package optimizerconnector
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +15,6 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/connector"
 	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -27,7 +25,6 @@ import (
 	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadata"
 	"github.com/pitwall-io/pitwall/internal/detect/burn"
 	"github.com/pitwall-io/pitwall/internal/signal"
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
@@ -36,10 +33,6 @@ const (
 	tickInterval = time.Second
 	// windowRefresh is how often the objectives' windows are read from the slo extension.
 	windowRefresh = 30 * time.Second
-	// stateKey is where the state lies in storage.
-	stateKey = "state"
-	// saveShare is the share of time that keeping the state may take, as its reciprocal.
-	saveShare = 100
 )
 
 // engine is what all instances of one component id share.
@@ -126,54 +119,6 @@ func (e *engine) open(ctx context.Context, host component.Host, next consumer.Lo
 	e.refreshWindows(e.clock())
 	e.stop, e.done = make(chan struct{}), make(chan struct{})
 	go e.run(e.stop, e.done)
-	return nil
-}
-
-var errStorage = errors.New("storage cannot be used")
-
-func (e *engine) openStorage(ctx context.Context, extensions map[component.ID]component.Component) error {
-	ext, ok := extensions[*e.cfg.Storage].(storage.Extension)
-	if !ok {
-		return fmt.Errorf("%w: no storage extension %q", errStorage, e.cfg.Storage)
-	}
-	client, err := ext.GetClient(ctx, component.KindConnector, e.id, "")
-	if err != nil {
-		return fmt.Errorf("%w: %w", errStorage, err)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.storage = client
-	data, err := client.Get(ctx, stateKey)
-	if err == nil && data == nil {
-		return nil
-	}
-	if err == nil {
-		err = e.restoreLocked(data)
-	}
-	if err != nil {
-		e.telemetry.OptimizerStorageErrors.Add(ctx, 1)
-		e.log.Error("kept signals cannot be read; starting without them", zap.Error(err))
-	}
-	return nil
-}
-
-// keptState is the form in which the state lies in storage.
-type keptState struct {
-	Watermark time.Time       `json:"watermark"`
-	ReadAt    time.Time       `json:"read_at"`
-	Burn      json.RawMessage `json:"burn"`
-}
-
-func (e *engine) restoreLocked(data []byte) error {
-	var kept keptState
-	if err := json.Unmarshal(data, &kept); err != nil {
-		return fmt.Errorf("decode state: %w", err)
-	}
-	if err := e.detector.Restore(kept.Burn); err != nil {
-		return err
-	}
-	e.now = eventClock{watermark: kept.Watermark, readAt: kept.ReadAt}
-	e.log.Info("signals restored", zap.Int("firing", e.detector.Active()))
 	return nil
 }
 
@@ -275,18 +220,6 @@ func (e *engine) countAlert(ctx context.Context, outcome string) {
 	e.telemetry.OptimizerAlerts.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 }
 
-func (e *engine) dropped(ctx context.Context, reason string, n int) {
-	e.telemetry.OptimizerSignalsDropped.Add(ctx, int64(n), metric.WithAttributes(attribute.String("drop_reason", reason)))
-}
-
-func (e *engine) enqueueLocked(ctx context.Context, envelope signal.Envelope) {
-	if len(e.outbox) >= e.cfg.OutboxSize {
-		e.outbox = slices.Delete(e.outbox, 0, 1)
-		e.dropped(ctx, "outbox_full", 1)
-	}
-	e.outbox = append(e.outbox, envelope)
-}
-
 // tick lets time pass: signals expire, refused envelopes are offered again, the state is kept.
 func (e *engine) tick(ctx context.Context) {
 	clock := e.clock()
@@ -346,101 +279,4 @@ func (e *engine) refreshWindows(clock time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.windows = windows
-}
-
-func (e *engine) saveLocked(ctx context.Context) {
-	began := e.clock()
-	err := e.writeLocked(ctx)
-	ended := e.clock()
-	e.nextSave = ended.Add(saveShare * ended.Sub(began))
-	if err != nil {
-		e.telemetry.OptimizerStorageErrors.Add(ctx, 1)
-		e.log.Error("signals could not be kept", zap.Error(err))
-		return
-	}
-	e.dirty = false
-}
-
-func (e *engine) writeLocked(ctx context.Context) error {
-	state, err := e.detector.Snapshot()
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(keptState{Watermark: e.now.watermark, ReadAt: e.now.readAt, Burn: state})
-	if err != nil {
-		return err
-	}
-	return e.storage.Set(ctx, stateKey, data)
-}
-
-// flush publishes and sends what waits, in order. What the next consumer refuses for now waits for the next tick.
-func (e *engine) flush(ctx context.Context) {
-	e.sending.Lock()
-	defer e.sending.Unlock()
-	e.mu.Lock()
-	waiting := e.outbox
-	e.outbox = nil
-	e.mu.Unlock()
-	if len(waiting) == 0 {
-		return
-	}
-	e.publish(ctx, waiting)
-	logs := plog.NewLogs()
-	observed := pcommon.NewTimestampFromTime(e.clock())
-	sent := waiting[:0:0]
-	for _, envelope := range waiting {
-		if err := signallog.Append(logs, e.scope, e.version, observed, envelope); err != nil {
-			e.dropped(ctx, "encode_failed", 1)
-			e.log.Error("signal cannot be encoded", zap.String("id", envelope.ID), zap.Error(err))
-			continue
-		}
-		sent = append(sent, envelope)
-	}
-	if len(sent) == 0 {
-		return
-	}
-	err := e.next.ConsumeLogs(ctx, logs)
-	switch {
-	case err == nil:
-		for _, envelope := range sent {
-			e.telemetry.OptimizerSignalsEmitted.Add(ctx, 1, metric.WithAttributes(
-				attribute.String("kind", envelope.Kind), attribute.String("state", string(envelope.State))))
-		}
-	case consumererror.IsPermanent(err):
-		e.dropped(ctx, "refused", len(sent))
-		e.log.Error("signals were refused", zap.Int("signals", len(sent)), zap.Error(err))
-	default:
-		e.log.Warn("signals wait: the next consumer refused them for now", zap.Int("signals", len(sent)), zap.Error(err))
-		e.putBack(ctx, sent)
-	}
-}
-
-// publish records the envelopes that are not recorded yet and takes over their audit entries.
-func (e *engine) publish(ctx context.Context, waiting []signal.Envelope) {
-	if e.board == nil {
-		return
-	}
-	for i := range waiting {
-		if waiting[i].Audit != nil {
-			continue
-		}
-		recorded, err := e.board.PublishSignal(ctx, waiting[i])
-		if err != nil {
-			e.telemetry.OptimizerBoardErrors.Add(ctx, 1)
-			e.log.Warn("signal was not recorded on the board", zap.String("id", waiting[i].ID), zap.Error(err))
-			continue
-		}
-		waiting[i] = recorded
-	}
-}
-
-// putBack lets refused envelopes wait before those that came meanwhile.
-func (e *engine) putBack(ctx context.Context, refused []signal.Envelope) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.outbox = append(refused, e.outbox...)
-	if over := len(e.outbox) - e.cfg.OutboxSize; over > 0 {
-		e.outbox = slices.Delete(e.outbox, 0, over)
-		e.dropped(ctx, "outbox_full", over)
-	}
 }

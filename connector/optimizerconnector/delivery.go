@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package optimizerconnector
+
+import (
+	"context"
+	"slices"
+
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"github.com/pitwall-io/pitwall/internal/signal"
+	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+)
+
+func (e *engine) dropped(ctx context.Context, reason string, n int) {
+	e.telemetry.OptimizerSignalsDropped.Add(ctx, int64(n), metric.WithAttributes(attribute.String("drop_reason", reason)))
+}
+
+func (e *engine) enqueueLocked(ctx context.Context, envelope signal.Envelope) {
+	if len(e.outbox) >= e.cfg.OutboxSize {
+		e.outbox = slices.Delete(e.outbox, 0, 1)
+		e.dropped(ctx, "outbox_full", 1)
+	}
+	e.outbox = append(e.outbox, envelope)
+}
+
+// flush publishes and sends what waits, in order. What the next consumer refuses for now waits for the next tick.
+func (e *engine) flush(ctx context.Context) {
+	e.sending.Lock()
+	defer e.sending.Unlock()
+	e.mu.Lock()
+	waiting := e.outbox
+	e.outbox = nil
+	e.mu.Unlock()
+	if len(waiting) == 0 {
+		return
+	}
+	e.publish(ctx, waiting)
+	logs := plog.NewLogs()
+	observed := pcommon.NewTimestampFromTime(e.clock())
+	sent := waiting[:0:0]
+	for _, envelope := range waiting {
+		if err := signallog.Append(logs, e.scope, e.version, observed, envelope); err != nil {
+			e.dropped(ctx, "encode_failed", 1)
+			e.log.Error("signal cannot be encoded", zap.String("id", envelope.ID), zap.Error(err))
+			continue
+		}
+		sent = append(sent, envelope)
+	}
+	if len(sent) == 0 {
+		return
+	}
+	err := e.next.ConsumeLogs(ctx, logs)
+	switch {
+	case err == nil:
+		for _, envelope := range sent {
+			e.telemetry.OptimizerSignalsEmitted.Add(ctx, 1, metric.WithAttributes(
+				attribute.String("kind", envelope.Kind), attribute.String("state", string(envelope.State))))
+		}
+	case consumererror.IsPermanent(err):
+		e.dropped(ctx, "refused", len(sent))
+		e.log.Error("signals were refused", zap.Int("signals", len(sent)), zap.Error(err))
+	default:
+		e.log.Warn("signals wait: the next consumer refused them for now", zap.Int("signals", len(sent)), zap.Error(err))
+		e.putBack(ctx, sent)
+	}
+}
+
+// publish records the envelopes that are not recorded yet and takes over their audit entries.
+func (e *engine) publish(ctx context.Context, waiting []signal.Envelope) {
+	if e.board == nil {
+		return
+	}
+	for i := range waiting {
+		if waiting[i].Audit != nil {
+			continue
+		}
+		recorded, err := e.board.PublishSignal(ctx, waiting[i])
+		if err != nil {
+			e.telemetry.OptimizerBoardErrors.Add(ctx, 1)
+			e.log.Warn("signal was not recorded on the board", zap.String("id", waiting[i].ID), zap.Error(err))
+			continue
+		}
+		waiting[i] = recorded
+	}
+}
+
+// putBack lets refused envelopes wait before those that came meanwhile.
+func (e *engine) putBack(ctx context.Context, refused []signal.Envelope) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.outbox = append(refused, e.outbox...)
+	if over := len(e.outbox) - e.cfg.OutboxSize; over > 0 {
+		e.outbox = slices.Delete(e.outbox, 0, over)
+		e.dropped(ctx, "outbox_full", over)
+	}
+}
