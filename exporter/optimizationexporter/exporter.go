@@ -6,53 +6,68 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
-	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/signal/signallog"
 )
 
-// pendingAttribute marks, on the copy of a record that is offered again, the sinks that still have to take it. It lives between the
-// attempts of one delivery only and never leaves the process.
-const pendingAttribute = "optimization.export.pending"
+var _ exporter.Logs = (*optimizationExporter)(nil)
 
-// sink is one place to which signals go. send delivers one signal; its error is a *sinkError that says what to do next.
-type sink interface {
-	name() string
-	start(ctx context.Context, host component.Host) error
-	send(ctx context.Context, e signal.Envelope) error
-	shutdown(ctx context.Context) error
-}
-
-// optimizationExporter reads signals from log records and gives each to every sink.
+// optimizationExporter gives every signal to every sink. Each sink has a queue, retries and a timeout of its own, so that one which
+// fails neither holds up the others nor makes them get a signal twice.
 type optimizationExporter struct {
 	log       *zap.Logger
 	telemetry *metadata.TelemetryBuilder
-	sinks     []sink
+	// sinks are the exporters around the sinks, in a fixed order.
+	sinks []exporter.Logs
 }
 
-func newExporter(set exporter.Settings, cfg *Config, clock func() time.Time) (*optimizationExporter, error) {
+func newExporter(ctx context.Context, set exporter.Settings, cfg *Config, clock func() time.Time) (*optimizationExporter, error) {
 	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, fmt.Errorf("optimization exporter telemetry: %w", err)
 	}
 	e := &optimizationExporter{log: set.Logger, telemetry: telemetry}
+	sinks, err := newSinks(set, cfg, clock, telemetry)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sinks {
+		d := &delivery{sink: s, log: set.Logger.With(zap.String("sink", s.name())), telemetry: telemetry}
+		helper, err := exporterhelper.NewLogs(ctx, sinkSettings(set, s.name()), cfg, d.push,
+			exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
+			exporterhelper.WithTimeout(cfg.TimeoutConfig),
+			exporterhelper.WithRetry(cfg.RetryConfig),
+			exporterhelper.WithQueue(cfg.QueueConfig),
+			exporterhelper.WithStart(s.start),
+			exporterhelper.WithShutdown(s.shutdown),
+		)
+		if err != nil {
+			return nil, err
+		}
+		e.sinks = append(e.sinks, helper)
+	}
+	return e, nil
+}
+
+func newSinks(set exporter.Settings, cfg *Config, clock func() time.Time, telemetry *metadata.TelemetryBuilder) ([]sink, error) {
+	var sinks []sink
 	if cfg.CloudEvents.HasValue() {
 		s, err := newCloudEvents(cfg.CloudEvents.Get(), set, clock)
 		if err != nil {
 			return nil, err
 		}
-		e.sinks = append(e.sinks, s)
+		sinks = append(sinks, s)
 	}
 	if cfg.Alertmanager.HasValue() {
 		s := newAlertmanager(cfg.Alertmanager.Get(), set, clock)
@@ -63,129 +78,118 @@ func newExporter(set exporter.Settings, cfg *Config, clock func() time.Time) (*o
 		if err != nil {
 			return nil, err
 		}
-		e.sinks = append(e.sinks, s)
+		sinks = append(sinks, s)
 	}
 	if cfg.File.HasValue() {
-		e.sinks = append(e.sinks, newFile(cfg.File.Get()))
+		sinks = append(sinks, newFile(cfg.File.Get()))
 	}
-	return e, nil
+	return sinks, nil
 }
 
-func (e *optimizationExporter) start(ctx context.Context, host component.Host) error {
+// sinkSettings gives the sink an id of its own, by which its queue in storage and its metrics are told from those of the others.
+func sinkSettings(set exporter.Settings, sinkName string) exporter.Settings {
+	if name := set.ID.Name(); name != "" {
+		sinkName = name + "_" + sinkName
+	}
+	set.ID = component.NewIDWithName(set.ID.Type(), sinkName)
+	return set
+}
+
+// Capabilities says that the data is only read.
+func (*optimizationExporter) Capabilities() consumer.Capabilities {
+	return consumer.Capabilities{MutatesData: false}
+}
+
+// Start starts all sinks, or none.
+func (e *optimizationExporter) Start(ctx context.Context, host component.Host) error {
 	for i, s := range e.sinks {
-		if err := s.start(ctx, host); err != nil {
-			errs := fmt.Errorf("%s: %w", s.name(), err)
+		if err := s.Start(ctx, host); err != nil {
 			for _, started := range e.sinks[:i] {
-				errs = errors.Join(errs, started.shutdown(ctx))
+				err = errors.Join(err, started.Shutdown(ctx))
 			}
-			return errs
+			e.sinks = nil
+			return err
 		}
 	}
 	return nil
 }
 
-func (e *optimizationExporter) shutdown(ctx context.Context) error {
+// Shutdown empties the queues and stops all sinks.
+func (e *optimizationExporter) Shutdown(ctx context.Context) error {
 	var errs error
 	for _, s := range e.sinks {
-		errs = errors.Join(errs, s.shutdown(ctx))
+		errs = errors.Join(errs, s.Shutdown(ctx))
 	}
+	e.sinks = nil
 	e.telemetry.Shutdown()
 	return errs
 }
 
-// push gives every signal in logs to every sink. It returns an error that holds only the records which at least one sink is to be
-// offered again, each marked with those sinks: a sink that took a signal does not get it twice because another one failed.
-func (e *optimizationExporter) push(ctx context.Context, logs plog.Logs) error {
-	again := plog.NewLogs()
-	var retryErr, permanentErr error
+// ConsumeLogs hands the signals in logs to every sink. It fails only if every sink refused them: a sender that tries again after a
+// part of them took the signals would make those get them twice. What one sink refuses is counted by that sink's exporter metrics.
+func (e *optimizationExporter) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
+	logs = e.signalsOnly(ctx, logs)
+	if logs.LogRecordCount() == 0 {
+		return nil
+	}
+	var errs error
+	refused := 0
+	for _, s := range e.sinks {
+		if err := s.ConsumeLogs(ctx, logs); err != nil {
+			refused++
+			errs = errors.Join(errs, err)
+		}
+	}
+	if refused < len(e.sinks) {
+		if errs != nil {
+			e.log.Error("a sink refused signals that others took", zap.Error(errs))
+		}
+		return nil
+	}
+	return errs
+}
+
+// signalsOnly returns logs without the records that are not valid signals, which are counted by reason. It copies only if there are
+// any.
+func (e *optimizationExporter) signalsOnly(ctx context.Context, logs plog.Logs) plog.Logs {
+	bad := 0
 	for _, rl := range logs.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, rec := range sl.LogRecords().All() {
-				envelope, ok := e.read(ctx, rec)
-				if !ok {
-					continue
-				}
-				pending, err, permanent := e.deliver(ctx, envelope, rec)
-				permanentErr = errors.Join(permanentErr, permanent)
-				if len(pending) > 0 {
-					retryErr = longerWait(retryErr, err)
-					keep(again, rl, sl, rec, pending)
+				if _, err := signallog.Read(rec); err != nil {
+					bad++
+					reason := reasonOf(err)
+					e.telemetry.OptimizationExporterRecordsDropped.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reason)))
+					e.log.Debug("log record is not sent", zap.String("reason", reason), zap.Error(err))
 				}
 			}
 		}
 	}
-	if retryErr != nil {
-		if permanentErr != nil {
-			e.log.Error("signals were given up", zap.Error(permanentErr))
+	if bad == 0 {
+		return logs
+	}
+	signals := plog.NewLogs()
+	logs.CopyTo(signals)
+	for _, rl := range signals.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			sl.LogRecords().RemoveIf(func(rec plog.LogRecord) bool {
+				_, err := signallog.Read(rec)
+				return err != nil
+			})
 		}
-		return consumererror.NewLogs(asThrottle(retryErr), again)
 	}
-	if permanentErr != nil {
-		return consumererror.NewPermanent(permanentErr)
-	}
-	return nil
+	return signals
 }
 
-// read returns the signal in a record; a record without one is counted with the reason.
-func (e *optimizationExporter) read(ctx context.Context, rec plog.LogRecord) (signal.Envelope, bool) {
-	envelope, err := signallog.Read(rec)
-	if err == nil {
-		return envelope, true
-	}
-	reason := "bad_envelope"
+func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, signallog.ErrNotSignal):
-		reason = "not_signal"
+		return "not_signal"
 	case errors.Is(err, signallog.ErrTooLarge):
-		reason = "too_large"
+		return "too_large"
 	case errors.Is(err, signallog.ErrMismatch):
-		reason = "kind_mismatch"
+		return "kind_mismatch"
+	default:
+		return "bad_envelope"
 	}
-	e.telemetry.OptimizationExporterRecordsDropped.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reason)))
-	e.log.Debug("log record is not sent", zap.String("reason", reason), zap.Error(err))
-	return signal.Envelope{}, false
-}
-
-// deliver gives one signal to the sinks that have not taken it yet. It returns the names of those to be offered it again.
-func (e *optimizationExporter) deliver(ctx context.Context, envelope signal.Envelope, rec plog.LogRecord) (pending []string, retry, permanent error) {
-	wanted := e.pendingSinks(rec)
-	for _, s := range e.sinks {
-		if !slices.Contains(wanted, s.name()) {
-			continue
-		}
-		err := s.send(ctx, envelope)
-		outcome := outcomeOf(err)
-		e.count(ctx, s.name(), outcome)
-		switch {
-		case err == nil:
-		case outcome == outcomeRetry:
-			pending = append(pending, s.name())
-			retry = longerWait(retry, fmt.Errorf("%s: %w", s.name(), err))
-		default:
-			permanent = errors.Join(permanent, fmt.Errorf("%s: signal %s: %w", s.name(), envelope.ID, err))
-		}
-	}
-	return pending, retry, permanent
-}
-
-func (e *optimizationExporter) count(ctx context.Context, sinkName, outcome string) {
-	e.telemetry.OptimizationExporterSignals.Add(ctx, 1, metric.WithAttributes(
-		attribute.String("sink", sinkName), attribute.String("outcome", outcome)))
-}
-
-// pendingSinks returns the sinks a record is for: those it is marked with, or all of them. A mark that names no sink of ours did not
-// come from us.
-func (e *optimizationExporter) pendingSinks(rec plog.LogRecord) []string {
-	var all, marked []string
-	mark, isMarked := rec.Attributes().Get(pendingAttribute)
-	for _, s := range e.sinks {
-		all = append(all, s.name())
-		if isMarked && holds(mark, s.name()) {
-			marked = append(marked, s.name())
-		}
-	}
-	if len(marked) > 0 {
-		return marked
-	}
-	return all
 }

@@ -23,17 +23,20 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/docs"
+	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadatatest"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/signal/signallog"
@@ -106,18 +109,20 @@ func status(code int, header ...string) func(http.ResponseWriter, int) {
 	}
 }
 
-// start builds and starts an exporter without the helper's queue and retries around it.
+// start builds and starts an exporter without queues and retries, so that a test sees each attempt.
 func start(t *testing.T, change func(*Config)) (*optimizationExporter, *componenttest.Telemetry) {
 	t.Helper()
 	tel := componenttest.NewTelemetry()
 	cfg := createDefaultConfig().(*Config)
 	cfg.CloudEvents, cfg.Alertmanager, cfg.File = configoptional.None[CloudEventsConfig](), configoptional.None[AlertmanagerConfig](), configoptional.None[FileConfig]()
 	change(cfg)
+	cfg.QueueConfig = configoptional.None[exporterhelper.QueueBatchConfig]()
+	cfg.RetryConfig.Enabled = false
 	require.NoError(t, cfg.Validate())
-	e, err := newExporter(metadatatest.NewSettings(tel), cfg, func() time.Time { return t0.Add(2 * time.Minute) })
+	e, err := newExporter(t.Context(), metadatatest.NewSettings(tel), cfg, func() time.Time { return t0.Add(2 * time.Minute) })
 	require.NoError(t, err)
-	require.NoError(t, e.start(t.Context(), componenttest.NewNopHost()))
-	t.Cleanup(func() { assert.NoError(t, e.shutdown(context.Background())) })
+	require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
+	t.Cleanup(func() { assert.NoError(t, e.Shutdown(context.Background())) })
 	return e, tel
 }
 
@@ -179,7 +184,7 @@ func counts(t *testing.T, tel *componenttest.Telemetry, name string) map[string]
 func TestSignalIsSentAsACloudEvent(t *testing.T) {
 	r := newReceiver(t, status(http.StatusAccepted))
 	e, tel := start(t, withCloudEvents(r.URL+"/events"))
-	require.NoError(t, e.push(t.Context(), logsOf(t, envelope("checkout"))))
+	require.NoError(t, e.ConsumeLogs(t.Context(), logsOf(t, envelope("checkout"))))
 	require.Equal(t, 1, r.count())
 	assert.Equal(t, http.MethodPost, r.requests[0].Method)
 	assert.Equal(t, "/events", r.requests[0].URL.Path)
@@ -227,7 +232,7 @@ func TestRequestIsSignedAsStandardWebhooksSays(t *testing.T) {
 	e, _ := start(t, withCloudEvents(r.URL, func(c *CloudEventsConfig) {
 		c.Secret = configopaque.String("whsec_" + base64.StdEncoding.EncodeToString(key))
 	}))
-	require.NoError(t, e.push(t.Context(), logsOf(t, envelope("a"))))
+	require.NoError(t, e.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
 	h := r.requests[0].Header
 	assert.Equal(t, envelope("a").ID+".firing", h.Get("webhook-id"))
 	assert.Equal(t, "1772366520", h.Get("webhook-timestamp"))
@@ -273,7 +278,7 @@ func TestAnswersDecideWhatHappensNext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t, c.answer)
 			e, tel := start(t, withCloudEvents(r.URL))
-			err := e.push(t.Context(), logsOf(t, envelope("a")))
+			err := e.ConsumeLogs(t.Context(), logsOf(t, envelope("a")))
 			assert.Equal(t, 1, r.count(), "one request, wherever it points")
 			assert.Equal(t, map[string]int64{"/cloudevents/" + c.outcome: 1}, counts(t, tel, "otelcol_optimization_exporter_signals"))
 			if c.outcome == "sent" {
@@ -294,7 +299,7 @@ func TestReceiverThatIsGoneIsNotAskedAgain(t *testing.T) {
 	r := newReceiver(t, status(http.StatusGone))
 	e, tel := start(t, withCloudEvents(r.URL))
 	for range 3 {
-		require.Error(t, e.push(t.Context(), logsOf(t, envelope("a"))))
+		require.Error(t, e.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
 	}
 	assert.Equal(t, 1, r.count())
 	assert.Equal(t, map[string]int64{"/cloudevents/gone": 3}, counts(t, tel, "otelcol_optimization_exporter_signals"))
@@ -305,29 +310,105 @@ func TestReceiverOutOfReachIsTriedAgain(t *testing.T) {
 	url := r.URL
 	r.Close()
 	e, _ := start(t, withCloudEvents(url))
-	err := e.push(t.Context(), logsOf(t, envelope("a")))
+	err := e.ConsumeLogs(t.Context(), logsOf(t, envelope("a")))
 	require.Error(t, err)
 	assert.False(t, consumererror.IsPermanent(err))
 }
 
-func TestFailingSinkCausesNoDuplicatesAtTheOthers(t *testing.T) {
+// run builds and starts an exporter as the Collector does, with queues and fast retries.
+func run(t *testing.T, change func(*Config)) exporter.Logs {
+	t.Helper()
+	cfg := createDefaultConfig().(*Config)
+	cfg.CloudEvents, cfg.Alertmanager, cfg.File = configoptional.None[CloudEventsConfig](), configoptional.None[AlertmanagerConfig](), configoptional.None[FileConfig]()
+	cfg.RetryConfig.InitialInterval = time.Millisecond
+	change(cfg)
+	exp, err := NewFactory().CreateLogs(t.Context(), metadatatest.NewSettings(componenttest.NewTelemetry()), cfg)
+	require.NoError(t, err)
+	require.NoError(t, exp.Start(t.Context(), componenttest.NewNopHost()))
+	t.Cleanup(func() { assert.NoError(t, exp.Shutdown(context.Background())) })
+	return exp
+}
+
+func TestFailingSinkNeitherDelaysTheOthersNorMakesThemGetDuplicates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "signals.jsonl")
-	fails := map[int]bool{2: true, 4: true}
-	r := newReceiver(t, func(w http.ResponseWriter, n int) {
-		if fails[n] {
+	var mu sync.Mutex
+	up := false
+	r := newReceiver(t, func(w http.ResponseWriter, _ int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !up {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	e, _ := start(t, both(withCloudEvents(r.URL), withFile(path, defaultFileBytes)))
-	err := e.push(t.Context(), logsOf(t, envelope("a"), envelope("b"), envelope("c")))
+	exp := run(t, both(withCloudEvents(r.URL), withFile(path, defaultFileBytes)))
+	require.NoError(t, exp.ConsumeLogs(t.Context(), logsOf(t, envelope("a"), envelope("b"))))
+	require.NoError(t, exp.ConsumeLogs(t.Context(), logsOf(t, envelope("c"))))
+	require.Eventually(t, func() bool { return r.count() > 2 && len(services(t, path)) == 3 }, 10*time.Second, time.Millisecond,
+		"the file has everything while the receiver is down")
+	mu.Lock()
+	up = true
+	mu.Unlock()
+	r.mu.Lock()
+	failed := len(r.bodies)
+	r.mu.Unlock()
+	require.Eventually(t, func() bool { return r.count() >= failed+3 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, exp.Shutdown(t.Context()))
+	assert.Equal(t, []string{"a", "b", "c"}, services(t, path))
+	var order []string
+	for _, body := range r.bodies[len(r.bodies)-3:] {
+		var ev event
+		require.NoError(t, json.Unmarshal(body, &ev))
+		order = append(order, ev.Subject)
+	}
+	assert.Equal(t, []string{"a", "b", "c"}, order, "and the receiver gets it in order")
+}
+
+func TestRetryKeepsTheOrderOfABatch(t *testing.T) {
+	r := newReceiver(t, func(w http.ResponseWriter, n int) {
+		if n == 2 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	c, err := newCloudEvents(ptr(withEndpoint(r.URL)), metadatatest.NewSettings(componenttest.NewTelemetry()), time.Now)
+	require.NoError(t, err)
+	require.NoError(t, c.start(t.Context(), componenttest.NewNopHost()))
+	telemetry, err := metadata.NewTelemetryBuilder(componenttest.NewNopTelemetrySettings())
+	require.NoError(t, err)
+	d := &delivery{sink: c, log: zap.NewNop(), telemetry: telemetry}
+	err = d.push(t.Context(), logsOf(t, envelope("a"), envelope("b"), envelope("c")))
 	var partial consumererror.Logs
 	require.ErrorAs(t, err, &partial)
-	require.Equal(t, 1, partial.Data().LogRecordCount(), "only what failed comes back")
-	err = e.push(t.Context(), partial.Data())
-	require.ErrorAs(t, err, &partial)
-	require.NoError(t, e.push(t.Context(), partial.Data()))
-	assert.Equal(t, 5, r.count(), "three signals, of which one took three attempts")
-	assert.Equal(t, []string{"a", "b", "c"}, services(t, path))
+	assert.Equal(t, 2, r.count(), "nothing is sent past the one that failed")
+	require.Equal(t, 2, partial.Data().LogRecordCount())
+	require.NoError(t, d.push(t.Context(), partial.Data()))
+	assert.Equal(t, 4, r.count())
+	bad := plog.NewLogs()
+	bad.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	assert.True(t, consumererror.IsPermanent(d.push(t.Context(), bad)), "what a queue on disk lost cannot be sent")
+}
+
+func withEndpoint(url string) CloudEventsConfig {
+	cfg := createDefaultConfig().(*Config)
+	withCloudEvents(url)(cfg)
+	return *cfg.CloudEvents.Get()
+}
+
+func TestOnlyARefusalByAllSinksIsToldToTheSender(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "signals.jsonl")
+	r := newReceiver(t, status(http.StatusServiceUnavailable))
+	alone, _ := start(t, withCloudEvents(r.URL))
+	require.Error(t, alone.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
+	two, _ := start(t, both(withCloudEvents(r.URL), withFile(path, defaultFileBytes)))
+	require.NoError(t, two.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
+	assert.Equal(t, []string{"a"}, services(t, path))
+}
+
+func TestSinksHaveIDsOfTheirOwn(t *testing.T) {
+	set := metadatatest.NewSettings(componenttest.NewTelemetry())
+	set.ID = component.MustNewID("optimization")
+	assert.Equal(t, "optimization/file", sinkSettings(set, "file").ID.String())
+	set.ID = component.MustNewIDWithName("optimization", "eu")
+	assert.Equal(t, "optimization/eu_file", sinkSettings(set, "file").ID.String())
 }
 
 func services(t *testing.T, path string) []string {
@@ -343,21 +424,6 @@ func services(t *testing.T, path string) []string {
 	return list
 }
 
-func TestForeignMarkDoesNotKeepASignalFromASink(t *testing.T) {
-	r := newReceiver(t, nil)
-	e, _ := start(t, withCloudEvents(r.URL))
-	for _, mark := range []func(pcommon.Map){
-		func(m pcommon.Map) { m.PutStr(pendingAttribute, "file") },
-		func(m pcommon.Map) { m.PutEmptySlice(pendingAttribute).AppendEmpty().SetStr("nowhere") },
-		func(m pcommon.Map) { m.PutEmptySlice(pendingAttribute).AppendEmpty().SetInt(1) },
-	} {
-		ld := logsOf(t, envelope("a"))
-		mark(ld.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes())
-		require.NoError(t, e.push(t.Context(), ld))
-	}
-	assert.Equal(t, 3, r.count())
-}
-
 func TestRecordsThatAreNoSignalsAreCountedAndNotSent(t *testing.T) {
 	r := newReceiver(t, nil)
 	e, tel := start(t, withCloudEvents(r.URL))
@@ -368,16 +434,21 @@ func TestRecordsThatAreNoSignalsAreCountedAndNotSent(t *testing.T) {
 	rec(2).Body().Map().PutStr("summary", strings.Repeat("x", 1<<20))
 	rec(3).SetEventName("optimization.other")
 	ld.MarkReadOnly()
-	require.NoError(t, e.push(t.Context(), ld))
+	require.NoError(t, e.ConsumeLogs(t.Context(), ld))
 	assert.Zero(t, r.count())
-	assert.Equal(t, map[string]int64{"/not_signal": 1, "/bad_envelope": 1, "/too_large": 1, "/kind_mismatch": 1}, counts(t, tel, "otelcol_optimization_exporter_records_dropped"))
+	mixed := logsOf(t, envelope("a"), envelope("b"))
+	mixed.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).SetEventName("")
+	mixed.MarkReadOnly()
+	require.NoError(t, e.ConsumeLogs(t.Context(), mixed))
+	assert.Equal(t, 1, r.count(), "the good one is sent")
+	assert.Equal(t, map[string]int64{"/not_signal": 2, "/bad_envelope": 1, "/too_large": 1, "/kind_mismatch": 1}, counts(t, tel, "otelcol_optimization_exporter_records_dropped"))
 }
 
 func TestFileIsAppendedToAndBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "signals.jsonl")
 	e, _ := start(t, withFile(path, minFileBytes))
 	for range 200 {
-		require.NoError(t, e.push(t.Context(), logsOf(t, envelope("a"))))
+		require.NoError(t, e.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
 	}
 	for _, p := range []string{path, path + ".1"} {
 		info, err := os.Stat(p)
@@ -386,11 +457,11 @@ func TestFileIsAppendedToAndBounded(t *testing.T) {
 		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 		assert.NotEmpty(t, services(t, p))
 	}
-	require.NoError(t, e.shutdown(t.Context()))
+	require.NoError(t, e.Shutdown(t.Context()))
 
 	again, _ := start(t, withFile(path, minFileBytes))
 	before := len(services(t, path))
-	require.NoError(t, again.push(t.Context(), logsOf(t, envelope("b"))))
+	require.NoError(t, again.ConsumeLogs(t.Context(), logsOf(t, envelope("b"))))
 	assert.Len(t, services(t, path), before+1)
 }
 
@@ -398,11 +469,10 @@ func TestFileThatCannotBeOpenedFailsTheStart(t *testing.T) {
 	r := newReceiver(t, nil)
 	cfg := createDefaultConfig().(*Config)
 	both(withCloudEvents(r.URL), withFile(filepath.Join(t.TempDir(), "none", "x"), defaultFileBytes))(cfg)
-	cfg.Alertmanager = configoptional.None[AlertmanagerConfig]()
-	e, err := newExporter(metadatatest.NewSettings(componenttest.NewTelemetry()), cfg, time.Now)
+	e, err := newExporter(t.Context(), metadatatest.NewSettings(componenttest.NewTelemetry()), cfg, time.Now)
 	require.NoError(t, err)
-	require.ErrorContains(t, e.start(t.Context(), componenttest.NewNopHost()), "file: open path")
-	require.NoError(t, e.shutdown(t.Context()))
+	require.ErrorContains(t, e.Start(t.Context(), componenttest.NewNopHost()), "open path")
+	require.NoError(t, e.Shutdown(t.Context()))
 }
 
 func decodeAlerts(t *testing.T, body []byte) []alert {
@@ -412,21 +482,36 @@ func decodeAlerts(t *testing.T, body []byte) []alert {
 	return list
 }
 
+// startAlertmanager starts the sink alone.
+func startAlertmanager(t *testing.T, tel *componenttest.Telemetry, change func(*Config)) *alertmanager {
+	t.Helper()
+	cfg := createDefaultConfig().(*Config)
+	change(cfg)
+	set := metadatatest.NewSettings(tel)
+	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	require.NoError(t, err)
+	sinks, err := newSinks(set, cfg, func() time.Time { return t0.Add(2 * time.Minute) }, telemetry)
+	require.NoError(t, err)
+	require.Len(t, sinks, 1)
+	require.NoError(t, sinks[0].start(t.Context(), componenttest.NewNopHost()))
+	t.Cleanup(func() { assert.NoError(t, sinks[0].shutdown(context.Background())) })
+	return sinks[0].(*alertmanager)
+}
+
 func TestSignalsAreAlertsToAlertmanager(t *testing.T) {
 	r := newReceiver(t, nil)
-	e, _ := start(t, withAlertmanager(r.URL+"/"))
+	am := startAlertmanager(t, componenttest.NewTelemetry(), withAlertmanager(r.URL+"/"))
 	ticket := envelope("checkout")
 	ticket.Severity = signal.SeverityTicket
-	require.NoError(t, e.push(t.Context(), logsOf(t, ticket)))
+	require.NoError(t, am.send(t.Context(), ticket))
 	page := envelope("checkout")
 	page.Update = 1
-	require.NoError(t, e.push(t.Context(), logsOf(t, page)))
-	require.NoError(t, e.push(t.Context(), logsOf(t, ticket)), "an overtaken envelope is dropped")
-	am := e.sinks[0].(*alertmanager)
+	require.NoError(t, am.send(t.Context(), page))
+	require.NoError(t, am.send(t.Context(), ticket), "an overtaken envelope is dropped")
 	am.resend(t.Context())
 	done := page
 	done.Update, done.State = 2, signal.StateResolved
-	require.NoError(t, e.push(t.Context(), logsOf(t, done)))
+	require.NoError(t, am.send(t.Context(), done))
 	am.resend(t.Context())
 
 	require.Equal(t, 4, r.count())
@@ -459,15 +544,18 @@ func TestSignalsAreAlertsToAlertmanager(t *testing.T) {
 
 func TestRepeatedAlertsAreBounded(t *testing.T) {
 	r := newReceiver(t, nil)
-	e, tel := start(t, withAlertmanager(r.URL, func(c *AlertmanagerConfig) { c.MaxActive = 2 }))
-	require.NoError(t, e.push(t.Context(), logsOf(t, envelope("a"), envelope("b"), envelope("c"))))
+	tel := componenttest.NewTelemetry()
+	am := startAlertmanager(t, tel, withAlertmanager(r.URL, func(c *AlertmanagerConfig) { c.MaxActive = 2 }))
+	for _, service := range []string{"a", "b", "c"} {
+		require.NoError(t, am.send(t.Context(), envelope(service)))
+	}
 	assert.Equal(t, 3, r.count())
 	m, err := tel.GetMetric("otelcol_optimization_exporter_alerts_active")
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, m.Data.(metricdata.Gauge[int64]).DataPoints[0].Value)
 	r.answer = status(500)
-	e.sinks[0].(*alertmanager).resend(t.Context())
-	assert.Equal(t, 2, e.sinks[0].(*alertmanager).activeAlerts(), "a failed repetition forgets nothing")
+	am.resend(t.Context())
+	assert.Equal(t, 2, am.activeAlerts(), "a failed repetition forgets nothing")
 }
 
 func TestLabelNamesSuitEveryAlertmanager(t *testing.T) {
@@ -476,33 +564,17 @@ func TestLabelNamesSuitEveryAlertmanager(t *testing.T) {
 	}
 }
 
-func TestRetriesThroughTheHelperDeliverEachSignalOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "signals.jsonl")
-	r := newReceiver(t, func(w http.ResponseWriter, n int) {
-		if n == 1 {
-			w.WriteHeader(http.StatusBadGateway)
-		}
-	})
-	cfg := createDefaultConfig().(*Config)
-	both(withCloudEvents(r.URL), withFile(path, defaultFileBytes))(cfg)
-	cfg.Alertmanager = configoptional.None[AlertmanagerConfig]()
-	cfg.RetryConfig.InitialInterval = time.Millisecond
-	exp, err := NewFactory().CreateLogs(t.Context(), metadatatest.NewSettings(componenttest.NewTelemetry()), cfg)
-	require.NoError(t, err)
-	require.NoError(t, exp.Start(t.Context(), componenttest.NewNopHost()))
-	require.NoError(t, exp.ConsumeLogs(t.Context(), logsOf(t, envelope("a"), envelope("b"))))
-	require.Eventually(t, func() bool { return r.count() == 3 }, 10*time.Second, time.Millisecond)
-	require.NoError(t, exp.Shutdown(t.Context()))
-	assert.Equal(t, []string{"a", "b"}, services(t, path))
+func TestRepetitionRunsByTheClock(t *testing.T) {
+	r := newReceiver(t, nil)
+	exp := run(t, withAlertmanager(r.URL, func(c *AlertmanagerConfig) { c.ResendInterval = time.Millisecond }))
+	require.NoError(t, exp.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
+	require.Eventually(t, func() bool { return r.count() >= 3 }, 10*time.Second, time.Millisecond)
 	assert.False(t, exp.Capabilities().MutatesData)
 }
 
-func TestErrorsKeepTheLongestWait(t *testing.T) {
-	short := &sinkError{outcome: outcomeRetry, wait: time.Second, err: errors.New("a")}
-	long := &sinkError{outcome: outcomeRetry, wait: time.Minute, err: errors.New("b")}
-	assert.Equal(t, long, longerWait(short, long))
-	assert.Equal(t, long, longerWait(long, short))
+func TestUnknownErrorsAreTriedAgain(t *testing.T) {
 	assert.Equal(t, outcomeRetry, outcomeOf(errors.New("anything")))
+	assert.Zero(t, waitOf(errors.New("anything")))
 }
 
 func TestBadInputPasses(t *testing.T) {
@@ -530,11 +602,11 @@ func TestBadInputPasses(t *testing.T) {
 		require.NoError(t, err)
 		ld, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(data)
 		if err == nil {
-			require.NoError(t, e.push(t.Context(), ld))
+			require.NoError(t, e.ConsumeLogs(t.Context(), ld))
 		}
 	}
 	assert.Zero(t, r.count())
-	require.NoError(t, e.push(t.Context(), logsOf(t, envelope("a"))))
+	require.NoError(t, e.ConsumeLogs(t.Context(), logsOf(t, envelope("a"))))
 	assert.Equal(t, 1, r.count())
 }
 

@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
 )
@@ -24,17 +22,5 @@ func NewFactory() exporter.Factory {
 }
 
 func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
-	config := cfg.(*Config)
-	e, err := newExporter(set, config, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	return exporterhelper.NewLogs(ctx, set, cfg, e.push,
-		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
-		exporterhelper.WithTimeout(config.TimeoutConfig),
-		exporterhelper.WithRetry(config.RetryConfig),
-		exporterhelper.WithQueue(config.QueueConfig),
-		exporterhelper.WithStart(e.start),
-		exporterhelper.WithShutdown(e.shutdown),
-	)
+	return newExporter(ctx, set, cfg.(*Config), time.Now)
 }
