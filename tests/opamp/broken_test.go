@@ -128,7 +128,7 @@ var brokenConfigurations = []broken{
 	},
 	{
 		name: "value out of range, not set before", launched: refused, alone: refused,
-		make: func(c settings) settings { return c.set("exporters::otlp_grpc::sending_queue::queue_size", -1) },
+		make: func(c settings) settings { return c.set("exporters::otlp_grpc::sending_queue::num_consumers", -1) },
 	},
 	{
 		name: "port number out of range", launched: outage, alone: outage,
@@ -205,7 +205,7 @@ func TestBrokenConfigurations(t *testing.T) {
 			var h *host
 			for i, b := range brokenConfigurations {
 				if h == nil {
-					h = startHost(t, "agent", variant.launcher)
+					h = startHost(t, "gateway", variant.launcher)
 					harness.Await(t, verdictWait, "the collector to take data on its local configuration", func() bool { return h.accepts("local") })
 					require.True(t, h.recovers(t), "a good configuration must be applied to begin with")
 				}

@@ -16,7 +16,7 @@ import (
 // The README warns of each. A newer supervisor in which one no longer holds
 // fails this test, and then the warning goes.
 func TestKnownLimitsOfTheSupervisor(t *testing.T) {
-	h := startHost(t, "agent", launcher(t))
+	h := startHost(t, "gateway", launcher(t))
 	harness.Await(t, verdictWait, "the collector to take data", func() bool { return h.accepts("local") })
 
 	t.Run("an empty remote configuration stops the collector", func(t *testing.T) {

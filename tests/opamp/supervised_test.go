@@ -53,21 +53,24 @@ func startHost(t *testing.T, role, launcher string) *host {
 	}
 	h.config = filepath.Join(root, "configs", "opamp", "supervisor-"+role+".yaml")
 	h.env = []string{
-		"OPAMP_ENDPOINT=" + h.fleet.url,
-		"OPAMP_AUTHORIZATION=Bearer secret",
+		"PITWALL_OPAMP_ENDPOINT=" + h.fleet.url,
+		"PITWALL_OPAMP_AUTHORIZATION=Bearer secret",
 		"PITWALL_BINARY=" + binary,
 		"PITWALL_LAUNCHER=" + launcher,
-		"PITWALL_LOCAL_CONFIG=" + filepath.Join(root, "configs", "opamp", role+".yaml"),
+		"PITWALL_LOCAL_CONFIG=" + filepath.Join(root, "configs", role+".yaml"),
 		"PITWALL_SUPERVISOR_STATE=" + filepath.Join(h.dir, "supervisor"),
 		"PITWALL_SUPERVISOR_HEALTH_ENDPOINT=" + harness.Address(t),
 		"PITWALL_SUPERVISOR_LOG_LEVEL=debug",
 		"PITWALL_CONFIG_APPLY_TIMEOUT=3s",
-		"PITWALL_STORAGE=" + filepath.Join(h.dir, "storage"),
+		"PITWALL_STATE_DIR=" + filepath.Join(h.dir, "storage"),
 		"PITWALL_HEALTH_ENDPOINT=" + harness.Address(t),
-		"PITWALL_OTLP_GRPC=" + harness.Address(t),
-		"PITWALL_OTLP_HTTP=" + h.otlpHTTP,
+		"PITWALL_OTLP_GRPC_ENDPOINT=" + harness.Address(t),
+		"PITWALL_OTLP_HTTP_ENDPOINT=" + h.otlpHTTP,
 		"PITWALL_METRICS_PORT=" + port(harness.Address(t)),
-		"PITWALL_UPSTREAM=" + harness.Address(t),
+		"PITWALL_API_ENDPOINT=" + harness.Address(t),
+		"PITWALL_BACKEND_ENDPOINT=" + harness.Address(t),
+		"PITWALL_GATEWAY_PORT=" + port(harness.Address(t)),
+		"PITWALL_LOG_GLOB=" + filepath.Join(h.dir, "*.log-of-a-pod"),
 	}
 	h.start(t)
 	return h
