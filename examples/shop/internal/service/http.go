@@ -73,9 +73,9 @@ func (e Env) serveHTTP(run *Running, listener net.Listener, routes map[string]en
 		_ = server.Serve(listener) // always non-nil: the server was shut down
 	}()
 	run.onStop(func(ctx context.Context) error {
-		err := server.Shutdown(ctx)
-		if err != nil {
-			err = errors.Join(err, server.Close())
+		var err error
+		if server.Shutdown(ctx) != nil {
+			err = server.Close() // what is not done by now is cut off
 		}
 		<-done
 		return err

@@ -336,22 +336,6 @@ func TestUnboundedLabelStopsAtItsLimit(t *testing.T) {
 	assert.LessOrEqual(t, values(), 25)
 }
 
-func TestUnboundedLabelExceedsWhatAnSDKKeepsByItself(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a few thousand visitors")
-	}
-	s, sink := open(t, func(c *Config) { c.Load.Rate = 1500; c.MetricsEvery = time.Second })
-	enable(t, s, "unbounded-label=4000")
-	eventually(t, "more than the 2000 series at which an SDK folds", func() bool {
-		distinct := map[any]bool{}
-		for _, p := range sink.Points(func(p otlptest.Point) bool { return p.Metric == "shop.page.views" }) {
-			distinct[p.Attrs["session.id"]] = true
-		}
-		return len(distinct) > 2100
-	})
-	assert.Empty(t, sink.Points(func(p otlptest.Point) bool { return p.Attrs["otel.metric.overflow"] != nil }))
-}
-
 func TestIdleServiceHasResourcesAndNoRequests(t *testing.T) {
 	s, sink := open(t)
 	enable(t, s, "idle-service=3:2048")

@@ -29,8 +29,10 @@ import (
 )
 
 const (
-	// stopTimeout bounds the end of a run, in it stopDrain what requests in flight may take, and stopFlush the telemetry.
+	// stopTimeout bounds the end of a run. In it visitors have stopVisits to get their pages, the services stopDrain from the
+	// beginning to finish what they are at, and the telemetry stopFlush.
 	stopTimeout = 4500 * time.Millisecond
+	stopVisits  = 1500 * time.Millisecond
 	stopDrain   = 2 * time.Second
 	stopFlush   = 2 * time.Second
 	// canaryGrace is how long the canary stays after the last user was sent to it.
@@ -64,6 +66,7 @@ type Shop struct {
 	load     *load.Generator
 	stopLoad context.CancelFunc
 	loops    sync.WaitGroup
+	stopped  sync.Once
 	lastSeen load.Counts
 }
 
@@ -356,18 +359,27 @@ func (s *Shop) report(elapsed time.Duration) {
 	}
 }
 
-// Stop ends the load, lets the requests in flight finish, flushes the telemetry and closes everything. ctx bounds it all.
+// Stop ends the load, lets the requests in flight finish, flushes the telemetry and closes everything. ctx bounds it all. Only the
+// first call does something.
 func (s *Shop) Stop(ctx context.Context) error {
+	var err error
+	s.stopped.Do(func() { err = s.stop(ctx) })
+	return err
+}
+
+func (s *Shop) stop(ctx context.Context) error {
 	s.stopLoad()
 	drain, cancel := context.WithTimeout(ctx, stopDrain)
 	defer cancel()
 	if s.load != nil {
-		hurry := context.AfterFunc(drain, s.load.Abort)
-		defer hurry()
+		hurry := time.AfterFunc(stopVisits, s.load.Abort)
+		defer hurry.Stop()
 	}
 	var errs []error
 	if s.control != nil {
-		errs = append(errs, s.control.Shutdown(drain))
+		if s.control.Shutdown(drain) != nil {
+			errs = append(errs, s.control.Close()) // somebody holds a request open
+		}
 	}
 	s.loops.Wait()
 	if s.faults != nil {
