@@ -236,7 +236,7 @@ func (e *Engine) Commit(t *Tally, now time.Time) {
 	for _, entry := range t.touched {
 		o := e.objectives[entry.objective]
 		if g := e.groupLocked(o, entry.group); g != nil {
-			e.commitLocked(o, g, entry)
+			e.commitLocked(o, g, entry, t.values)
 		}
 	}
 	e.expireLocked()
@@ -323,15 +323,17 @@ func (e *Engine) evictGroupLocked(o *objective) bool {
 	return false
 }
 
-func (e *Engine) commitLocked(o *objective, g *group, entry *Entry) {
+func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []contribution) {
 	g.dirty = true
 	for _, x := range entry.exemplars {
 		g.exemplars.add(x)
 	}
 	if len(entry.slices) > 0 {
 		generation := floorDiv(entry.slices[len(entry.slices)-1].start, e.generation())
-		for _, c := range entry.tallied {
-			g.contributors.add(generation, c)
+		for id, p := range entry.parts {
+			if p != (part{}) {
+				g.contributors.add(generation, tallied{contribution: values[id], good: p.good, bad: p.bad})
+			}
 		}
 	}
 	for _, s := range entry.slices {

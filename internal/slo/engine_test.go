@@ -408,7 +408,7 @@ func TestAGroupStaysWithin64KiB(t *testing.T) {
 			entry := tally.Entry(0, ev.values)
 			entry.Add(tally.Slice(at), at, ev.bad, One)
 			for a := range uint8(4) {
-				entry.AddContributor(a, fmt.Sprint(values, at%100), 0, One)
+				entry.AddContribution(tally.Intern(a, fmt.Sprint(values, at%100)), 0, One)
 			}
 			entry.AddExemplar(at, TraceID{byte(at), 1})
 			e.Commit(tally, ev.at)

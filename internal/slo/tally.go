@@ -17,7 +17,14 @@ type Tally struct {
 	current SliceSpan
 	seen    []int64 // slices in which anything was observed
 	key     []byte
+
+	interned map[contribution]ContributionID
+	values   []contribution // by id
 }
+
+// ContributionID stands for a value of a contributor attribute within one batch, so that it is hashed once an event and not once an
+// objective.
+type ContributionID int32
 
 type sourceMark struct {
 	source uint64
@@ -44,14 +51,15 @@ type Entry struct {
 	slices    []sliceCounts
 	at        int
 	exemplars exemplars
-	index     map[contribution]int32
-	tallied   []tallied
-	last      int32
+	parts     []part // by ContributionID
 }
+
+// part is what the events with one contributor value add.
+type part struct{ good, bad Weight }
 
 // NewTally makes a tally for e's slice width.
 func (e *Engine) NewTally() *Tally {
-	return &Tally{entries: map[string]*Entry{}, fine: int64(e.fine), current: SliceSpan{1, 0}}
+	return &Tally{entries: map[string]*Entry{}, interned: map[contribution]ContributionID{}, fine: int64(e.fine), current: SliceSpan{1, 0}}
 }
 
 // Reset forgets the batch and keeps the memory.
@@ -61,10 +69,8 @@ func (t *Tally) Reset() {
 		e.slices = e.slices[:0]
 		e.at = 0
 		e.exemplars = e.exemplars[:0]
-		clear(e.index)
-		clear(e.tallied)
-		e.tallied = e.tallied[:0]
-		e.last = -1
+		clear(e.parts)
+		e.parts = e.parts[:0]
 	}
 	t.touched = t.touched[:0]
 	if len(t.entries) > maxTallyEntries {
@@ -72,6 +78,9 @@ func (t *Tally) Reset() {
 	}
 	t.sources = t.sources[:0]
 	t.seen = t.seen[:0]
+	clear(t.interned)
+	clear(t.values)
+	t.values = t.values[:0]
 	t.current = SliceSpan{1, 0}
 }
 
@@ -112,7 +121,7 @@ func (t *Tally) Entry(objective int, values []string) *Entry {
 	e, ok := t.entries[string(t.key)]
 	if !ok {
 		key := string(t.key)
-		e = &Entry{objective: objective, group: key[prefix:], index: map[contribution]int32{}, last: -1}
+		e = &Entry{objective: objective, group: key[prefix:]}
 		t.entries[key] = e
 	}
 	if !e.used {
@@ -161,23 +170,26 @@ func (s *sliceCounts) count(at int64, c Counts) {
 	s.add(c)
 }
 
-// AddContributor counts events that carried a value of the engine's contributor attribute number `attribute`.
-func (e *Entry) AddContributor(attribute uint8, value string, good, bad Weight) {
+// Intern names a value of the engine's contributor attribute number `attribute`, until the next Reset.
+func (t *Tally) Intern(attribute uint8, value string) ContributionID {
 	key := contribution{attribute, value}
-	if e.last >= 0 && e.tallied[e.last].contribution == key {
-		e.tallied[e.last].good = e.tallied[e.last].good.plus(good)
-		e.tallied[e.last].bad = e.tallied[e.last].bad.plus(bad)
-		return
-	}
-	i, ok := e.index[key]
+	id, ok := t.interned[key]
 	if !ok {
-		i = int32(len(e.tallied))
-		e.tallied = append(e.tallied, tallied{contribution: key})
-		e.index[key] = i
+		id = ContributionID(len(t.values))
+		t.values = append(t.values, key)
+		t.interned[key] = id
 	}
-	e.last = i
-	e.tallied[i].good = e.tallied[i].good.plus(good)
-	e.tallied[i].bad = e.tallied[i].bad.plus(bad)
+	return id
+}
+
+// AddContribution counts events that carried an interned value.
+func (e *Entry) AddContribution(id ContributionID, good, bad Weight) {
+	for int(id) >= len(e.parts) {
+		e.parts = append(e.parts, part{})
+	}
+	p := &e.parts[id]
+	p.good = p.good.plus(good)
+	p.bad = p.bad.plus(bad)
 }
 
 // AddExemplar remembers the trace of a bad event.

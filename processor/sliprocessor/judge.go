@@ -58,10 +58,16 @@ type judge struct {
 	tally   *slo.Tally
 	outcome outcome
 
+	spanName        string // an attribute like others for conditions and groups
 	resource, event values // what the wanted attributes hold
 	active          []active
 	values          []string // of a group
 	badNames        []string
+
+	ofResource  []slo.ContributionID // contributor values the resource has
+	open        []int                // contributors it has not: the event may
+	ofEventIDs  []slo.ContributionID // contributor values of the event
+	ofEventRead bool
 
 	source         uint64
 	oldest, newest int64 // event times the book takes from the source
@@ -111,15 +117,28 @@ func (j *judge) reset() {
 func (j *judge) read(v *values, attributes pcommon.Map) {
 	v.stamp++
 	for name, value := range attributes.All() {
-		if j.plan.lengths>>(uint(len(name))&63)&1 == 0 {
-			continue
-		}
-		for i := range j.plan.wanted {
-			if w := &j.plan.wanted[i]; w.name == name && (!w.alias || v.stamps[w.slot] != v.stamp) {
+		wanted := j.plan.wanted[uint(len(name))%lengths]
+		for i := range wanted {
+			if w := &wanted[i]; w.name == name && (!w.alias || v.stamps[w.slot] != v.stamp) {
 				v.stamps[w.slot], v.values[w.slot] = v.stamp, value
 			}
 		}
 	}
+}
+
+// readEvent reads the attributes of the next event.
+func (j *judge) readEvent(attributes pcommon.Map) {
+	j.read(&j.event, attributes)
+	j.ofEventRead = false
+	j.badNames = j.badNames[:0]
+}
+
+// ofEvent finds a wanted attribute in the event.
+func (j *judge) ofEvent(slot int) (string, bool) {
+	if slot == slotSpanName {
+		return j.spanName, j.spanName != ""
+	}
+	return j.event.get(slot)
 }
 
 // lookup finds a wanted attribute in the resource, then in the event.
@@ -127,7 +146,7 @@ func (j *judge) lookup(slot int) (string, bool) {
 	if value, ok := j.resource.get(slot); ok {
 		return value, true
 	}
-	return j.event.get(slot)
+	return j.ofEvent(slot)
 }
 
 // enter starts a resource: it finds the rules that may apply and, where the resource decides it, their group.
@@ -138,6 +157,14 @@ func (j *judge) enter(attributes pcommon.Map, ix *index, now time.Time, counting
 	j.active = j.active[:0]
 	for _, r := range ix.rules(service) {
 		j.activate(r)
+	}
+	j.ofResource, j.open = j.ofResource[:0], j.open[:0]
+	for c, slot := range j.plan.contributors {
+		if value, ok := j.resource.get(slot); ok && len(j.active) > 0 {
+			j.ofResource = append(j.ofResource, j.tally.Intern(uint8(c), value))
+		} else {
+			j.open = append(j.open, c)
+		}
 	}
 	j.latest = math.MinInt64
 	if counting {
@@ -201,10 +228,8 @@ func (j *judge) leave() {
 		if a.entry == nil || a.perEvent {
 			continue
 		}
-		for c, slot := range j.plan.contributors {
-			if value, ok := j.resource.get(slot); ok {
-				a.entry.AddContributor(uint8(c), value, a.good, a.bad)
-			}
+		for _, id := range j.ofResource {
+			a.entry.AddContribution(id, a.good, a.bad)
 		}
 	}
 	if j.latest != math.MinInt64 {
@@ -231,7 +256,7 @@ func (j *judge) admit(at pcommon.Timestamp) reason {
 // matches reports whether the conditions the resource left open hold for the event.
 func (j *judge) matches(a *active) bool {
 	for i := range a.matchers {
-		value, ok := j.event.get(a.matchers[i].slot)
+		value, ok := j.ofEvent(a.matchers[i].slot)
 		if !ok || !a.matchers[i].matches(value) {
 			return false
 		}
@@ -264,18 +289,30 @@ func (j *judge) count(a *active, at int64, bad bool, weight slo.Weight, trace pc
 		j.outcome.good++
 		a.good += weight
 	}
-	for c, slot := range j.plan.contributors {
-		value, ok := j.event.get(slot)
-		if a.perEvent {
-			value, ok = j.lookup(slot)
-		} else if _, ofResource := j.resource.get(slot); ofResource {
-			continue
-		}
-		if ok {
-			entry.AddContributor(uint8(c), value, good, weight-good)
+	for _, id := range j.contributions() {
+		entry.AddContribution(id, good, weight-good)
+	}
+	if a.perEvent {
+		for _, id := range j.ofResource {
+			entry.AddContribution(id, good, weight-good)
 		}
 	}
 	return true
+}
+
+// contributions are the contributor values of the event. They are looked for once, and only if the event counts at all.
+func (j *judge) contributions() []slo.ContributionID {
+	if j.ofEventRead {
+		return j.ofEventIDs
+	}
+	j.ofEventRead = true
+	j.ofEventIDs = j.ofEventIDs[:0]
+	for _, c := range j.open {
+		if value, ok := j.ofEvent(j.plan.contributors[c]); ok {
+			j.ofEventIDs = append(j.ofEventIDs, j.tally.Intern(uint8(c), value))
+		}
+	}
+	return j.ofEventIDs
 }
 
 // strip removes marks that came from outside. The event's attributes must have been read.

@@ -44,7 +44,7 @@ func (p *logsProcessor) judgeLogs(j *judge, ld plog.Logs) {
 }
 
 func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
-	j.read(&j.event, record.Attributes())
+	j.readEvent(record.Attributes())
 	if !p.cfg.TrustInbound {
 		j.strip(record.Attributes())
 	}
@@ -65,7 +65,6 @@ func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
 		severity = severityOf(record.SeverityText())
 	}
 	applied := false
-	j.badNames = j.badNames[:0]
 	for i := range j.active {
 		a := &j.active[i]
 		if len(a.matchers) > 0 && !j.matches(a) {

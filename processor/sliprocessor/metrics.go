@@ -37,9 +37,8 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 func (p *metricsProcessor) merge(j *judge, md pmetric.Metrics) {
 	now := p.clock()
 	for _, rm := range md.ResourceMetrics().All() {
-		id, _ := rm.Resource().Attributes().Get(otelattr.ServiceInstanceID)
 		// Our own book must not come back into itself.
-		if own := p.instance != "" && id != (pcommon.Value{}) && id.AsString() == p.instance; own {
+		if id := text(rm.Resource().Attributes(), otelattr.ServiceInstanceID); id != "" && id == p.instance {
 			continue
 		}
 		entered := false
@@ -77,12 +76,11 @@ func (p *metricsProcessor) mergeMetric(j *judge, m pmetric.Metric) {
 }
 
 func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reason {
-	name, _ := dp.Attributes().Get(otelattr.SLOName)
-	verdict, _ := dp.Attributes().Get(otelattr.SLOVerdict)
-	if name == (pcommon.Value{}) || verdict == (pcommon.Value{}) {
+	name := text(dp.Attributes(), otelattr.SLOName)
+	if name == "" {
 		return badPoint
 	}
-	index, known := p.engine.Objective(name.AsString())
+	index, known := p.engine.Objective(name)
 	if !known {
 		return unknownObjective
 	}
@@ -91,7 +89,7 @@ func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reas
 		return badPoint
 	}
 	counts := slo.Counts{}
-	switch n := seen(weight); verdict.AsString() {
+	switch n := seen(weight); text(dp.Attributes(), otelattr.SLOVerdict) {
 	case "good":
 		counts.Good, counts.GoodN = weight, n
 	case "bad":
@@ -106,11 +104,7 @@ func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reas
 	}
 	j.values = j.values[:0]
 	for _, attribute := range p.objectives[index].GroupBy {
-		value := ""
-		if v, ok := dp.Attributes().Get(otelattr.SLOGroup + attribute); ok {
-			value = v.AsString()
-		}
-		j.values = append(j.values, value)
+		j.values = append(j.values, text(dp.Attributes(), otelattr.SLOGroup+attribute))
 	}
 	if !j.tally.Entry(index, j.values).AddCounts(j.tally.Slice(int64(at)), int64(at), counts) {
 		return spread
@@ -118,6 +112,15 @@ func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reas
 	j.outcome.good += int64(counts.GoodN)
 	j.outcome.bad += int64(counts.BadN)
 	return accepted
+}
+
+// text is an attribute's value as text; empty when it is absent.
+func text(attributes pcommon.Map, name string) string {
+	value, ok := attributes.Get(name)
+	if !ok {
+		return ""
+	}
+	return value.AsString()
 }
 
 func pointValue(dp pmetric.NumberDataPoint) float64 {

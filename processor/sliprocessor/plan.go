@@ -18,11 +18,13 @@ const spanName = "span.name"
 // plan is the objectives, compiled for judging: which attributes are wanted at all, and which rules may apply to a service.
 type plan struct {
 	spans, logs  index
-	wanted       []want
+	wanted       [lengths][]want // by length of the name: most attributes are compared with nothing
 	slots        int
-	lengths      uint64 // bit n: some wanted name has n bytes; saves a comparison for nearly all attributes
-	contributors []int  // slot of each of the book's contributor attributes
+	contributors []int // slot of each of the book's contributor attributes
 }
+
+// lengths is how many lengths of names are told apart.
+const lengths = 64
 
 // want is an attribute name and the slot its value goes to. An older name fills the slot only if the current one has not.
 type want struct {
@@ -163,7 +165,7 @@ func (p *plan) rule(i int, o slo.Objective) (*rule, error) {
 
 // slot finds or makes the slot of an attribute, and wants its older names too.
 func (p *plan) slot(name string) int {
-	for _, w := range p.wanted {
+	for _, w := range p.wanted[len(name)%lengths] {
 		if w.name == name && !w.alias {
 			return w.slot
 		}
@@ -178,6 +180,6 @@ func (p *plan) slot(name string) int {
 }
 
 func (p *plan) want(w want) {
-	p.wanted = append(p.wanted, w)
-	p.lengths |= 1 << (uint(len(w.name)) & 63)
+	at := len(w.name) % lengths
+	p.wanted[at] = append(p.wanted[at], w)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 
 	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
 
@@ -44,7 +43,7 @@ func (p *tracesProcessor) judgeTraces(j *judge, td ptrace.Traces) {
 }
 
 func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
-	j.read(&j.event, span.Attributes())
+	j.readEvent(span.Attributes())
 	if !p.cfg.TrustInbound {
 		j.strip(span.Attributes())
 	}
@@ -53,20 +52,19 @@ func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
 		j.settle(why, false)
 		return
 	}
-	j.event.stamps[slotSpanName] = j.event.stamp
+	j.spanName = span.Name()
 	var (
 		at       = int64(span.EndTimestamp())
 		duration = at - int64(span.StartTimestamp())
 		failed   = span.Status().Code() == ptrace.StatusCodeError
-		kind     = uint8(1) << (uint32(span.Kind()) & 7)
+		kind     = kindBit(span.Kind())
 		weight   = slo.AdjustedCount(span.TraceState().AsRaw())
 		applied  = false
 	)
 	_, synthetic := j.event.get(slotSynthetic)
-	j.badNames = j.badNames[:0]
 	for i := range j.active {
 		a := &j.active[i]
-		if a.rule.kinds&kind == 0 || synthetic && !a.rule.synthetic || len(a.matchers) > 0 && !j.matchesSpan(a, span) {
+		if a.rule.kinds&kind == 0 || synthetic && !a.rule.synthetic || len(a.matchers) > 0 && !j.matches(a) {
 			continue
 		}
 		bad := failed
@@ -86,6 +84,14 @@ func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
 	j.mark(span.Attributes())
 }
 
+// kindBit is the bit of a span kind; none for a kind that does not exist.
+func kindBit(kind ptrace.SpanKind) uint8 {
+	if kind < ptrace.SpanKindUnspecified || kind > ptrace.SpanKindConsumer {
+		return 0
+	}
+	return 1 << kind
+}
+
 // admitSpan refuses what cannot be a span. Its event time is its end: only then is the verdict known.
 func (j *judge) admitSpan(span ptrace.Span) reason {
 	start, end := span.StartTimestamp(), span.EndTimestamp()
@@ -102,18 +108,4 @@ func (j *judge) admitSpan(span ptrace.Span) reason {
 		j.tally.Slice(int64(end))
 	}
 	return why
-}
-
-// matchesSpan is matches with the span's name as one more attribute.
-func (j *judge) matchesSpan(a *active, span ptrace.Span) bool {
-	j.event.values[slotSpanName] = nameValue(j.event.values[slotSpanName], span.Name())
-	return j.matches(a)
-}
-
-func nameValue(v pcommon.Value, name string) pcommon.Value {
-	if v == (pcommon.Value{}) {
-		return pcommon.NewValueStr(name)
-	}
-	v.SetStr(name)
-	return v
 }
