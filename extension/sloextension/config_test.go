@@ -3,7 +3,9 @@
 package sloextension
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,4 +115,24 @@ func TestSeverityNames(t *testing.T) {
 		_, ok := severityNumber(name)
 		assert.False(t, ok, name)
 	}
+}
+
+// TestTheREADMEsConfigurationLoads runs what a reader will copy.
+func TestTheREADMEsConfigurationLoads(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(readme), "```yaml\n")
+	require.True(t, found)
+	block, _, found := strings.Cut(rest, "```")
+	require.True(t, found)
+	retrieved, err := confmap.NewRetrievedFromYAML([]byte(block))
+	require.NoError(t, err)
+	conf, err := retrieved.AsConf()
+	require.NoError(t, err)
+	part, err := conf.Sub("extensions::slo")
+	require.NoError(t, err)
+	cfg := createDefaultConfig().(*Config)
+	require.NoError(t, part.Unmarshal(cfg))
+	require.NoError(t, confmap.Validate(cfg))
+	assert.Len(t, cfg.Objectives, 2)
 }

@@ -5,6 +5,7 @@ package sloextension
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,7 @@ var storageID = component.MustNewID("file_storage")
 // shelf is a storage extension in memory.
 type shelf struct {
 	component.Component
+	mu     sync.Mutex
 	values map[string][]byte
 	broken error
 	closed int
@@ -48,10 +50,27 @@ func (s *shelf) GetClient(context.Context, component.Kind, component.ID, string)
 	return s, nil
 }
 func (s *shelf) Get(_ context.Context, key string) ([]byte, error) { return s.values[key], nil }
-func (s *shelf) Set(_ context.Context, key string, v []byte) error { s.values[key] = v; return nil }
-func (s *shelf) Delete(_ context.Context, key string) error        { delete(s.values, key); return nil }
-func (s *shelf) Close(context.Context) error                       { s.closed++; return nil }
+func (s *shelf) Set(context.Context, string, []byte) error {
+	return errors.New("one by one is not atomic")
+}
+func (s *shelf) Delete(context.Context, string) error { return errors.New("one by one is not atomic") }
+func (s *shelf) Close(context.Context) error          { s.closed++; return nil }
+
+func (s *shelf) breakWith(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = err
+}
+
+func (s *shelf) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.values)
+}
+
 func (s *shelf) Batch(_ context.Context, ops ...*storage.Operation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, op := range ops {
 		if s.broken != nil {
 			return s.broken
@@ -135,10 +154,10 @@ func TestSnapshotsAreWrittenOnTheirInterval(t *testing.T) {
 		count(x, time.Now(), false)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		assert.Empty(t, store.values)
+		assert.Zero(t, store.len())
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		assert.Len(t, store.values, 3, "the group, the index and the book")
+		assert.Equal(t, 3, store.len(), "the group, the index and the book")
 		require.NoError(t, x.Shutdown(t.Context()))
 		assert.Equal(t, 1, store.closed)
 	})
@@ -148,17 +167,17 @@ func TestAFailedSnapshotIsCountedAndRepeatedWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tel := componenttest.NewTelemetry()
 		store := newShelf()
-		store.broken = errors.New("disk full")
+		store.breakWith(errors.New("disk full"))
 		x := newTest(t, true, tel)
 		require.NoError(t, x.Start(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
 		count(x, time.Now(), true)
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		metadatatest.AssertEqualExtensionSloSnapshotFailures(t, tel, []metricdata.DataPoint[int64]{{Value: 1}}, ignoreTimes()...)
-		store.broken = nil
+		store.breakWith(nil)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		assert.Len(t, store.values, 3)
+		assert.Equal(t, 3, store.len())
 		require.NoError(t, x.Shutdown(t.Context()))
 		require.NoError(t, tel.Shutdown(context.Background()))
 	})

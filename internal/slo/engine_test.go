@@ -389,7 +389,7 @@ func TestNothingIsEverNaNOrInfinite(t *testing.T) {
 func TestAGroupStaysWithin64KiB(t *testing.T) {
 	objective := testObjective("o", "route")
 	e := testEngine(t, Workbook(), objective)
-	const groups = 50
+	const groups = 10
 	before := heap()
 	for g := range groups {
 		values := []string{fmt.Sprint("r", g)}
