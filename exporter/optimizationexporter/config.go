@@ -13,7 +13,10 @@ import (
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
+
+	"github.com/pitwall-io/pitwall/internal/strictconf"
 )
 
 // Config is what a user writes under `optimization:` in the exporters. At least one sink must be set.
@@ -77,6 +80,28 @@ const (
 )
 
 var errConfig = errors.New("invalid configuration")
+
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ confmap.Unmarshaler = (*CloudEventsConfig)(nil)
+	_ confmap.Unmarshaler = (*AlertmanagerConfig)(nil)
+)
+
+// Unmarshal refuses keys that nothing reads, as those of its members do; squashed members would let them through.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return unmarshalStrictly(conf, c) }
+
+// Unmarshal refuses keys that nothing reads.
+func (c *CloudEventsConfig) Unmarshal(conf *confmap.Conf) error { return unmarshalStrictly(conf, c) }
+
+// Unmarshal refuses keys that nothing reads.
+func (c *AlertmanagerConfig) Unmarshal(conf *confmap.Conf) error { return unmarshalStrictly(conf, c) }
+
+func unmarshalStrictly(conf *confmap.Conf, into any) error {
+	if err := conf.Unmarshal(into); err != nil {
+		return err
+	}
+	return strictconf.Check(conf.ToStringMap(), into)
+}
 
 // Validate reports the first key whose value cannot be used.
 func (c *Config) Validate() error {

@@ -62,6 +62,10 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"am_slow":        "alertmanager::resolve_timeout must be above resend_interval (got 5m0s, 10m0s)",
 		"am_never":       "alertmanager::resend_interval must be positive (got 0s)",
 		"am_none":        "alertmanager::max_active must be positive (got 0)",
+		"unknown":        "has invalid keys: secrt",
+		"unknown_top":    "has invalid keys: cloudevent",
+		"unknown_am":     "has invalid keys: endpont",
+		"unknown_file":   "has invalid keys: pth",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, name)

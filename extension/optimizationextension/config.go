@@ -8,8 +8,10 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/pitwall-io/pitwall/internal/signal"
+	"github.com/pitwall-io/pitwall/internal/strictconf"
 )
 
 // Config is what a user writes under `optimization:` in the extensions.
@@ -49,6 +51,16 @@ const (
 )
 
 var errConfig = errors.New("invalid configuration")
+
+var _ confmap.Unmarshaler = (*Config)(nil)
+
+// Unmarshal refuses keys that nothing reads, which the squashed server settings would let through.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	if err := conf.Unmarshal(c); err != nil {
+		return err
+	}
+	return strictconf.Check(conf.ToStringMap(), c)
+}
 
 // Validate reports the first key whose value cannot be used.
 func (c *Config) Validate() error {

@@ -45,6 +45,7 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"no_endpoint": "endpoint must not be empty",
 		"small_board": "board::max_bytes must be at least 80000 (got 1)",
 		"no_ledger":   "ledger::max_records must be between 1 and 1000000 (got 0)",
+		"unknown":     "has invalid keys: board::max_byte, storge",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, name)
