@@ -80,6 +80,24 @@ func generated(request, spans int) ptrace.Traces {
 	return td
 }
 
+// small returns generated traces as JSON lines of one span each.
+func small(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "small.jsonl")
+	f, err := os.Create(path)
+	require.NoError(b, err)
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	for request := range 100_000 {
+		line, err := (&ptrace.JSONMarshaler{}).MarshalTraces(generated(request, 1))
+		require.NoError(b, err)
+		_, err = w.Write(append(line, '\n'))
+		require.NoError(b, err)
+	}
+	require.NoError(b, w.Flush())
+	return path
+}
+
 // asProto writes gzipped JSON lines of traces again as the file exporter's length-delimited protobuf.
 func asProto(b *testing.B, path string, compressed bool) string {
 	b.Helper()
@@ -134,6 +152,7 @@ func BenchmarkReplay(b *testing.B) {
 	}{
 		{"json_gzip", path, rebaseOff},
 		{"json_gzip_rebased", path, rebaseNow},
+		{"json_one_span_a_line", small(b), rebaseOff},
 		{"proto", asProto(b, path, false), rebaseOff},
 		{"proto_zstd", asProto(b, path, true), rebaseOff},
 		{"proto_rebased", asProto(b, path, false), rebaseNow},

@@ -60,7 +60,7 @@ func TestRecordsThatHoldNothing(t *testing.T) {
 	for _, s := range signals {
 		for _, text := range []string{`{}`, `{"resourceSpans":[],"resourceMetrics":[],"resourceLogs":[]}`, `{"resourceSpans":[{}]}`, `{"unknown":1}`, `null`} {
 			_, err := decode(s, recording.EncodingJSON, []byte(text))
-			assert.ErrorIs(t, err, errEmpty, text)
+			require.ErrorIs(t, err, errEmpty, text)
 		}
 		_, err := decode(s, recording.EncodingProto, nil)
 		assert.ErrorIs(t, err, errEmpty)

@@ -29,8 +29,10 @@ func TestHostileRequestsPassOrAreCountedAndChangeNothingAfterThem(t *testing.T) 
 	require.NoError(t, err)
 	require.Len(t, fixtures, 40)
 
-	good := newStage(t, testdataConfig(), signalTraces, signalMetrics, signalLogs).toTheEnd()
 	for _, rebase := range []string{rebaseOff, "2031-05-06T07:08:09Z"} {
+		alone := testdataConfig()
+		alone.Rebase = rebase
+		good := newStage(t, alone, signalTraces, signalMetrics, signalLogs).toTheEnd()
 		refused := map[string]int64{}
 		for _, path := range fixtures {
 			hostile := strings.TrimRight(read(t, path), "\n")
@@ -51,10 +53,8 @@ func TestHostileRequestsPassOrAreCountedAndChangeNothingAfterThem(t *testing.T) 
 				require.Len(t, calls, len(good)+1, path)
 				calls = without(calls, s)
 			}
-			if rebase == rebaseOff {
+			if rebase == rebaseOff || s != signalMetrics { // of two points that disagree, the earlier begins the recording
 				assert.Equal(t, dataOfCalls(good), dataOfCalls(calls), path)
-			} else {
-				assert.Equal(t, signalsOf(good), signalsOf(calls), path)
 			}
 		}
 		assert.Equal(t, map[string]int64{"broken_record": 6, "empty_record": 2}, refused)

@@ -41,6 +41,7 @@ type stage struct {
 	tel       *componenttest.Telemetry
 	logs      *observer.ObservedLogs
 	receivers []component.Component
+	spoil     bool // empty the traces that a pipeline gets
 	digest    bool // keep a hash of the data instead of the data
 
 	// answer decides what a pipeline returns; nil takes everything.
@@ -74,6 +75,9 @@ func newStage(tb testing.TB, cfg *Config, connected ...signal) *stage {
 				return consumer.NewTraces(func(ctx context.Context, td ptrace.Traces) error {
 					data, err := (&ptrace.JSONMarshaler{}).MarshalTraces(td)
 					require.NoError(tb, err)
+					if st.spoil {
+						td.ResourceSpans().RemoveIf(func(ptrace.ResourceSpans) bool { return true })
+					}
 					return st.take(ctx, s, data)
 				})
 			}))

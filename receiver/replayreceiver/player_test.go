@@ -260,6 +260,25 @@ func TestBackPressureHoldsTheRecordingAndTheSameRequestIsOfferedAgain(t *testing
 	})
 }
 
+func TestWhatAPipelineChangedBeforeItRefusedIsOfferedAsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testdataConfig()
+		cfg.Rebase = "2031-05-06T07:08:09Z"
+		st := newStage(t, cfg, signalTraces)
+		st.spoil = true
+		st.answer = func(_ context.Context, _ signal, nth int) error {
+			if nth == 0 {
+				return errors.New("not now")
+			}
+			return nil
+		}
+		calls := st.toTheEnd()
+		require.Len(t, calls, 3)
+		assert.Equal(t, calls[0].data, calls[1].data)
+		assert.Equal(t, map[string]int64{"traces": 2}, st.counter("otelcol_receiver_replay_items_emitted", "signal"))
+	})
+}
+
 func TestLastingRefusalShowsInTheStatusAndRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testdataConfig()
@@ -386,7 +405,7 @@ func TestDefectsAreFatalWhenAskedFor(t *testing.T) {
 			st.toTheEnd()
 			last := st.status()[0]
 			require.Equal(t, componentstatus.StatusFatalError, last.Status())
-			assert.ErrorContains(t, last.Err(), path)
+			require.ErrorContains(t, last.Err(), path)
 			assert.Equal(t, why, reasonOf(last.Err()))
 			assert.Equal(t, map[string]int64{string(why): 1}, st.counter("otelcol_receiver_replay_records_skipped", "reason"))
 		})
@@ -490,7 +509,7 @@ func TestAFileThatCannotBeOpenedIsCountedOrFatal(t *testing.T) {
 			<-st.over
 			assert.Equal(t, map[string]int64{"open_failed": 1, "no_pipeline": 2}, st.counter("otelcol_receiver_replay_files_skipped", "reason"))
 			if onError == OnErrorFatal {
-				assert.ErrorIs(t, st.status()[0].Err(), os.ErrNotExist)
+				require.ErrorIs(t, st.status()[0].Err(), os.ErrNotExist)
 				assert.Empty(t, st.received())
 			} else {
 				assert.Len(t, st.received(), 2)
@@ -605,7 +624,7 @@ func TestShutdownGivesUpOnAStuckPipelineWhenItsTimeIsOver(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		err := st.receivers[0].Shutdown(ctx)
-		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, 5*time.Second, time.Since(begin))
 		synctest.Wait()
 		st.balancedSkips(map[string]int64{"shutdown": 1})

@@ -195,7 +195,7 @@ func TestDefectsAndWhatFollowsThem(t *testing.T) {
 				}
 			}
 			require.Len(t, errs, 1)
-			assert.ErrorIs(t, errs[0], tc.err)
+			require.ErrorIs(t, errs[0], tc.err)
 			assert.ErrorContains(t, errs[0], tc.where+": ")
 		})
 	}
@@ -280,7 +280,7 @@ func TestRandomLinesAgreeWithSplit(t *testing.T) {
 		for _, one := range readAll(t, strings.NewReader(text.String()), limits) {
 			got = append(got, one.data)
 			if one.err != nil {
-				assert.ErrorIs(t, one.err, ErrTooLong)
+				require.ErrorIs(t, one.err, ErrTooLong)
 			}
 		}
 		assert.Equal(t, want, got, "seed %d", seed)
