@@ -303,7 +303,11 @@ func TestUnknownNumbersAreAbsent(t *testing.T) {
 func TestSpentBudgetAndDemoWindowsAreSaid(t *testing.T) {
 	a := page(t0)
 	a.BudgetRemaining, a.Profile = ptr(-0.25), "demo"
-	a.Contributors = []signal.Contributor{{Attribute: "service.version", Value: "2.0"}, {Attribute: "feature_flag.key", Value: "x"}, {Attribute: "container.image.tag", Value: "y"}}
+	a.Contributors = []signal.Contributor{
+		{Attribute: "service.version", Value: "2.0", Share: ptr(0.9), Total: ptr(1000.0)},
+		{Attribute: "feature_flag.key", Value: "x", Share: ptr(0.9), Total: ptr(1000.0)},
+		{Attribute: "container.image.tag", Value: "y", Share: ptr(0.9), Total: ptr(1000.0)},
+	}
 	e, _, _ := newDetector().Observe(a)
 	assert.True(t, strings.HasPrefix(e.Summary, "[demo windows] "), e.Summary)
 	assert.Contains(t, e.Summary, "the budget is spent")
@@ -311,6 +315,23 @@ func TestSpentBudgetAndDemoWindowsAreSaid(t *testing.T) {
 	assert.Equal(t, []string{"rollback", "disable_flag", "freeze_changes"}, e.Action.Alternatives)
 	assert.Zero(t, *e.Expected.HorizonSeconds)
 	assert.Nil(t, e.Expected.Delta)
+}
+
+func TestOnlyVersionOfAServiceIsNotBlamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		contributor signal.Contributor
+		want        []string
+	}{
+		"all of everything": {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(1.0), Total: ptr(10_000.0)}, nil},
+		"its fair part":     {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(0.5), Total: ptr(5000.0)}, nil},
+		"far more":          {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(0.5), Total: ptr(500.0)}, []string{"rollback"}},
+		"unknown":           {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(0.5)}, nil},
+	} {
+		a := page(t0)
+		a.Contributors = []signal.Contributor{c.contributor}
+		e, _, _ := newDetector().Observe(a)
+		assert.Equal(t, c.want, e.Action.Alternatives, name)
+	}
 }
 
 func TestPredictionBeyondTenYearsIsNotMade(t *testing.T) {

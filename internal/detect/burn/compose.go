@@ -166,7 +166,7 @@ func statistics(a Alert) map[string]float64 {
 	return stats
 }
 
-// action recommends to look, never more: nothing here has tied the burn to a change. What the contributors point at is an alternative.
+// action recommends to look, never more: nothing here has tied the burn to a change. What a contributor points at is an alternative.
 func action(a Alert, contributors []signal.Contributor, state signal.State) signal.Action {
 	if state != signal.StateFiring {
 		return signal.Action{Verb: "none", Reversible: true, Risk: signal.RiskNone}
@@ -181,6 +181,9 @@ func action(a Alert, contributors []signal.Contributor, state signal.State) sign
 		}
 	}
 	for _, c := range contributors {
+		if !disproportionate(c, a) {
+			continue
+		}
 		switch {
 		case c.Attribute == "service.version" || c.Attribute == "container.image.tag":
 			offer("rollback")
@@ -193,6 +196,18 @@ func action(a Alert, contributors []signal.Contributor, state signal.State) sign
 	}
 	return act
 }
+
+// disproportionate reports whether a contributor has clearly more of the bad events than of all events. The only version of a service
+// has all bad events, and that says nothing about it.
+func disproportionate(c signal.Contributor, a Alert) bool {
+	if c.Share == nil || c.Total == nil || a.Good == nil || a.Bad == nil {
+		return false
+	}
+	return *c.Share*(*a.Good+*a.Bad) >= minLift**c.Total
+}
+
+// minLift is how many times a contributor's part in the bad events exceeds its part in all events before an action on it is offered.
+const minLift = 1.5
 
 // confidence is the posterior probability that the bad ratio behind the long window truly exceeds what the rule tolerates.
 func confidence(a Alert) signal.Confidence {
