@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -137,7 +136,7 @@ func typesInConfig(t *testing.T, path string) map[string]int {
 	counts := map[string]int{}
 	for _, class := range []string{"extensions", "receivers", "processors", "exporters", "connectors"} {
 		components, ok := document[class].(map[string]any)
-		require.True(t, ok, fmt.Sprintf("%s: no %s", path, class))
+		require.True(t, ok, "%s: no %s", path, class)
 		types := map[string]bool{}
 		for id := range components {
 			name, _, _ := strings.Cut(id, "/")

@@ -59,7 +59,7 @@ func (c *cloudEvents) find(match func(map[string]any) bool) map[string]any {
 }
 
 func data(event map[string]any, keys ...string) any {
-	var value any = event["data"]
+	value := event["data"]
 	for _, key := range keys {
 		object, ok := value.(map[string]any)
 		if !ok {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,8 +106,8 @@ func TestTrainTicketFaultsAreNamedBySignals(t *testing.T) {
 	}
 	record("return and exception faults with a signal that names the service at fault or a direct caller", fmt.Sprintf("%d of %d", found, wanted), "8 of 24")
 	record("of these, the service at fault itself", fmt.Sprintf("%d of %d", exact, wanted), "")
-	record("signals that fired", fmt.Sprint(len(ids)), "")
-	record("signals that name neither the service of a fault in their island nor a direct caller of it", fmt.Sprint(len(ids)-len(explained)), "")
+	record("signals that fired", strconv.Itoa(len(ids)), "")
+	record("signals that name neither the service of a fault in their island nor a direct caller of it", strconv.Itoa(len(ids)-len(explained)), "")
 	assert.GreaterOrEqual(t, found, 8)
 }
 
