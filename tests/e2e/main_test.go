@@ -28,9 +28,6 @@ type envelope struct {
 	Target    struct {
 		Service string `json:"service"`
 	} `json:"target"`
-	Evidence struct {
-		Exemplars []string `json:"exemplars"`
-	} `json:"evidence"`
 }
 
 // endpoints are free loopback addresses for one collector, and the environment that hands them to the configurations.

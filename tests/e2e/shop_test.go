@@ -139,8 +139,10 @@ service:
 
 	exported, err := os.ReadFile(filepath.Clean(tracesFile))
 	require.NoError(t, err)
-	for _, id := range exemplars {
-		text, isText := id.(string)
+	for _, exemplar := range exemplars {
+		object, isObject := exemplar.(map[string]any)
+		require.True(t, isObject)
+		text, isText := object["trace_id"].(string)
 		require.True(t, isText)
 		assert.True(t, bytes.Contains(exported, []byte(`"traceId":"`+text+`"`)), "exemplar %s was not exported", text)
 	}
