@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sampling
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// errMalformed is what a request that is not OTLP protobuf gets.
+var errMalformed = errors.New("malformed OTLP request")
+
+// Conditions evaluates what the engine cannot: conditions over decoded spans. It is called with positions in the request.
+type Conditions interface {
+	Match(condition, resource, scope, span int) (matched bool, err error)
+}
+
+// Batch is one request, cut into the traces it holds, with the facts that policies need. Its memory is reused; it is read by the engine
+// and by Late outputs until the next Parse.
+type Batch struct {
+	data      []byte
+	index     map[TraceID]int32
+	fragments []fragment
+	count     int
+	last      int32
+	spans     []spanRef
+	groups    []group
+	contexts  []contextBytes
+	scratch   []byte
+	seen      []bool
+	resource  facts
+
+	// next is the first fragment that the engine has not taken yet.
+	next int
+	// Errors counts conditions that failed to evaluate.
+	Errors int
+}
+
+// spanRef is a span in the request's bytes; next is the following one of its group, or -1.
+type spanRef struct {
+	low, high  uint32
+	next       int32
+	start, end uint64
+}
+
+// group is a run of spans of one trace under one resource and scope.
+type group struct {
+	context     int32
+	first, last int32
+	spans       int32
+	next        int32
+}
+
+// contextBytes locates a resource and a scope, as they are interned, in the batch's scratch space.
+type contextBytes struct {
+	resourceLow, resourceHigh, scopeLow, scopeHigh int
+	interned                                       *context
+}
+
+// fragment is what one request holds of one trace.
+type fragment struct {
+	id    TraceID
+	facts facts
+
+	firstGroup, lastGroup int32
+	spanBytes             int
+	groups                int
+	// The sizes of the messages under construction, as a request with this trace alone would encode them.
+	resourceIndex, scopeIndex int32
+	resourceBytes, scopeBytes int
+}
+
+// Spans is the number of spans in the request.
+func (b *Batch) Spans() int { return len(b.spans) }
+
+// Traces is the number of traces in the request.
+func (b *Batch) Traces() int { return b.count }
+
+// Parse takes a request apart. data must stay unchanged until the batch is done with.
+func (b *Batch) Parse(data []byte, p *Program, conditions Conditions) error {
+	b.reset(data)
+	resource := 0
+	for pos := 0; pos < len(data); {
+		f, next := nextField(data, pos)
+		if next < 0 {
+			return errMalformed
+		}
+		if f.num == fieldTracesResourceSpans && f.typ == wireBytes {
+			if p.splitResources {
+				clear(b.index)
+				b.last = -1
+			}
+			if err := b.parseResource(next-len(f.data), f.data, resource, p, conditions); err != nil {
+				return err
+			}
+			resource++
+		}
+		pos = next
+	}
+	for i := range b.count {
+		b.fragments[i].closeResource()
+	}
+	return nil
+}
+
+func (b *Batch) reset(data []byte) {
+	b.data = data
+	if b.index == nil {
+		b.index = make(map[TraceID]int32)
+	}
+	clear(b.index)
+	b.count, b.next, b.last, b.Errors = 0, 0, -1, 0
+	b.spans, b.groups, b.scratch = b.spans[:0], b.groups[:0], b.scratch[:0]
+	clear(b.contexts)
+	b.contexts = b.contexts[:0]
+}
+
+// resourceScope is what the spans under one resource share while a request is parsed.
+type resourceScope struct {
+	resource, scope         int
+	service, version        uint64
+	resourceSize, scopeSize int
+	context                 int32
+	hasVersion              bool
+	blobLow, blobHigh       int
+}
+
+func (b *Batch) parseResource(base int, data []byte, index int, p *Program, conditions Conditions) error {
+	var resource, schema []byte
+	for pos := 0; pos < len(data); {
+		f, next := nextField(data, pos)
+		if next < 0 {
+			return errMalformed
+		}
+		pos = next
+		switch {
+		case f.num == fieldResourceSpansResource && f.typ == wireBytes:
+			resource = f.data
+		case f.num == fieldResourceSpansSchemaURL && f.typ == wireBytes:
+			schema = f.data
+		}
+	}
+	rs := resourceScope{resource: index, resourceSize: fieldLen(len(resource)), blobLow: len(b.scratch)}
+	b.scratch = appendBlob(b.scratch, fieldResourceSpansResource, fieldResourceSpansSchemaURL, resource, schema)
+	rs.blobHigh = len(b.scratch)
+	b.resource.reset()
+	if err := b.readResource(resource, &rs, p); err != nil {
+		return err
+	}
+	for pos := 0; pos < len(data); {
+		f, next := nextField(data, pos)
+		if f.num == fieldResourceSpansScope && f.typ == wireBytes {
+			if err := b.parseScope(base+next-len(f.data), f.data, &rs, p, conditions); err != nil {
+				return err
+			}
+			rs.scope++
+		}
+		pos = next
+	}
+	return nil
+}
+
+// appendBlob appends the shared leading fields of a ResourceSpans or ScopeSpans message.
+func appendBlob(dst []byte, num, schemaNum uint8, message, schema []byte) []byte {
+	dst = appendBytesField(dst, num, message)
+	if len(schema) > 0 {
+		dst = appendBytesField(dst, schemaNum, schema)
+	}
+	return dst
+}
+
+func (b *Batch) readResource(resource []byte, rs *resourceScope, p *Program) error {
+	b.startSeen(len(p.keyed))
+	for pos := 0; pos < len(resource); {
+		f, next := nextField(resource, pos)
+		if next < 0 {
+			return errMalformed
+		}
+		pos = next
+		if f.num != fieldResourceAttributes || f.typ != wireBytes {
+			continue
+		}
+		key, value := attribute(f.data)
+		switch string(key) {
+		case "service.name":
+			rs.service = xxhash.Sum64(readAny(value).text())
+		case "service.version":
+			rs.version, rs.hasVersion = xxhash.Sum64(readAny(value).text()), true
+		}
+		b.matchAttribute(p, key, value, &b.resource, true)
+	}
+	if len(p.slo) > 0 {
+		b.resource.services = append(b.resource.services, uint32(rs.service))
+	}
+	if rs.hasVersion && p.needsShape {
+		b.resource.versions = append(b.resource.versions, uint32(mix(rs.service^mix(rs.version))))
+	}
+	return nil
+}
+
+func (b *Batch) startSeen(n int) {
+	for len(b.seen) < n {
+		b.seen = append(b.seen, false)
+	}
+	clear(b.seen)
+}
+
+// matchAttribute runs the tests of one attribute. The first of several attributes with the same key counts.
+func (b *Batch) matchAttribute(p *Program, key, value []byte, f *facts, resource bool) {
+	for i := range p.keyed {
+		if p.keyed[i].key != string(key) || b.seen[i] {
+			continue
+		}
+		b.seen[i] = true
+		v := readAny(value)
+		for j := range p.keyed[i].leaves {
+			l := &p.keyed[i].leaves[j]
+			if !f.bits.has(l.slot) && l.matchesValue(v, resource) {
+				f.bits.set(l.slot)
+			}
+		}
+	}
+}
+
+func (l *leaf) matchesValue(v anyValue, resource bool) bool {
+	switch l.kind {
+	case KindString:
+		text := v.text()
+		return (resource || len(text) > 0) && l.match.matches(text)
+	case KindNumber:
+		n := v.integer()
+		return n >= l.min && n <= l.max
+	default:
+		return v.truth() == l.truth
+	}
+}
+
+func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program, conditions Conditions) error {
+	var scope, schema []byte
+	for pos := 0; pos < len(data); {
+		f, next := nextField(data, pos)
+		if next < 0 {
+			return errMalformed
+		}
+		pos = next
+		switch {
+		case f.num == fieldScopeSpansScope && f.typ == wireBytes:
+			scope = f.data
+		case f.num == fieldScopeSpansSchemaURL && f.typ == wireBytes:
+			schema = f.data
+		}
+	}
+	low := len(b.scratch)
+	b.scratch = appendBlob(b.scratch, fieldScopeSpansScope, fieldScopeSpansSchemaURL, scope, schema)
+	rs.context = int32(len(b.contexts))
+	b.contexts = append(b.contexts, contextBytes{rs.blobLow, rs.blobHigh, low, len(b.scratch), nil})
+	rs.scopeSize = fieldLen(len(scope))
+	span := 0
+	for pos := 0; pos < len(data); {
+		f, next := nextField(data, pos)
+		if f.num == fieldScopeSpansSpan && f.typ == wireBytes {
+			if err := b.parseSpan(base+next-len(f.data), f.data, rs, span, p, conditions); err != nil {
+				return err
+			}
+			span++
+		}
+		pos = next
+	}
+	return nil
+}
+
+// spanFields is what one pass over a span collects.
+type spanFields struct {
+	id         []byte
+	state      []byte
+	name       []byte
+	kind       uint64
+	start, end uint64
+	flags      uint64
+	status     uint64
+	hasParent  bool
+}
+
+func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p *Program, conditions Conditions) error {
+	var s spanFields
+	// The trace ID comes first in what pdata writes; find it before the facts need a place to go to.
+	if len(data) >= tracePrefixLen && data[0] == fieldSpanTraceID<<3|wireBytes && data[1] == 16 {
+		s.id = data[2:tracePrefixLen]
+	} else {
+		for pos := 0; pos < len(data); {
+			f, next := nextField(data, pos)
+			if next < 0 {
+				return errMalformed
+			}
+			if pos = next; f.num == fieldSpanTraceID && f.typ == wireBytes && len(f.data) == 16 {
+				s.id = f.data
+			}
+		}
+	}
+	var id TraceID
+	copy(id[:], s.id)
+	frag := b.fragmentOf(id)
+	b.startSeen(len(p.keyed))
+	for pos := 0; pos < len(data); {
+		f, next := nextField(data, pos)
+		if next < 0 {
+			return errMalformed
+		}
+		pos = next
+		switch f.num {
+		case fieldSpanTraceState:
+			s.state = f.data
+		case fieldSpanParentID:
+			s.hasParent = len(f.data) > 0
+		case fieldSpanName:
+			s.name = f.data
+		case fieldSpanKind:
+			s.kind = f.number
+		case fieldSpanStart:
+			s.start = f.number
+		case fieldSpanEnd:
+			s.end = f.number
+		case fieldSpanFlags:
+			s.flags = f.number
+		case fieldSpanStatus:
+			s.status = statusCode(f.data)
+		case fieldSpanAttributes:
+			key, value := attribute(f.data)
+			b.matchAttribute(p, key, value, &frag.facts, false)
+			if len(key) > 6 && string(key[:7]) == "slo.bad" {
+				frag.readMark(key, value, p)
+			}
+		}
+	}
+	b.addSpan(frag, base, data, &s, rs)
+	frag.readSpan(&s, rs, p)
+	for i := range p.conditions {
+		l := &p.conditions[i]
+		if frag.facts.bits.has(l.slot) || frag.facts.bits.has(l.slot+1) {
+			continue
+		}
+		matched, err := conditions.Match(l.condition, rs.resource, rs.scope, index)
+		switch {
+		case err != nil:
+			b.Errors++
+			frag.facts.bits.set(l.slot + 1)
+		case matched:
+			frag.facts.bits.set(l.slot)
+		}
+	}
+	return nil
+}
+
+func statusCode(status []byte) uint64 {
+	for pos := 0; pos < len(status); {
+		f, next := nextField(status, pos)
+		if next < 0 {
+			return 0
+		}
+		if pos = next; f.num == fieldStatusCode {
+			return f.number
+		}
+	}
+	return 0
+}
+
+func (b *Batch) fragmentOf(id TraceID) *fragment {
+	if b.last >= 0 {
+		if last := &b.fragments[b.last]; last.id == id {
+			return last
+		}
+	}
+	if i, ok := b.index[id]; ok {
+		b.last = i
+		return &b.fragments[i]
+	}
+	b.last = int32(b.count)
+	b.index[id] = b.last
+	if b.count == len(b.fragments) {
+		b.fragments = append(b.fragments, fragment{})
+	}
+	frag := &b.fragments[b.count]
+	b.count++
+	frag.facts.reset()
+	*frag = fragment{id: id, facts: frag.facts, firstGroup: -1, lastGroup: -1, resourceIndex: -1, scopeIndex: -1}
+	return frag
+}
+
+// addSpan files the span under its trace and keeps count of its size.
+func (b *Batch) addSpan(frag *fragment, base int, data []byte, s *spanFields, rs *resourceScope) {
+	at := int32(len(b.spans))
+	b.spans = append(b.spans, spanRef{low: uint32(base), high: uint32(base + len(data)), next: -1, start: s.start, end: s.end})
+	if frag.resourceIndex != int32(rs.resource) {
+		frag.closeResource()
+		frag.resourceIndex, frag.resourceBytes = int32(rs.resource), rs.resourceSize
+		frag.facts.bits.merge(&b.resource.bits)
+		frag.facts.services = union(frag.facts.services, b.resource.services, maxServices)
+		frag.facts.versions = union(frag.facts.versions, b.resource.versions, maxVersions)
+	}
+	if frag.scopeIndex != rs.context {
+		frag.closeScope()
+		frag.scopeIndex, frag.scopeBytes = rs.context, rs.scopeSize
+		g := int32(len(b.groups))
+		b.groups = append(b.groups, group{context: rs.context, first: at, last: at, next: -1})
+		if frag.lastGroup < 0 {
+			frag.firstGroup = g
+		} else {
+			b.groups[frag.lastGroup].next = g
+		}
+		frag.lastGroup = g
+		frag.groups++
+	} else {
+		b.spans[b.groups[frag.lastGroup].last].next = at
+		b.groups[frag.lastGroup].last = at
+	}
+	b.groups[frag.lastGroup].spans++
+	frag.scopeBytes += fieldLen(len(data))
+	frag.spanBytes += len(data)
+	frag.facts.spans++
+}
+
+func (f *fragment) closeScope() {
+	if f.scopeIndex >= 0 {
+		f.resourceBytes += fieldLen(f.scopeBytes)
+		f.scopeIndex = -1
+	}
+}
+
+func (f *fragment) closeResource() {
+	f.closeScope()
+	if f.resourceIndex >= 0 {
+		f.facts.size += uint64(f.resourceBytes)
+		f.facts.wireBytes += uint64(fieldLen(f.resourceBytes))
+		f.resourceIndex = -1
+	}
+}
+
+// readSpan draws the facts that do not depend on attributes.
+func (f *fragment) readSpan(s *spanFields, rs *resourceScope, p *Program) {
+	facts := &f.facts
+	name := xxhash.Sum64(s.name)
+	if facts.spans == 1 || (!s.hasParent && !facts.has(factRoot)) {
+		facts.route = mix(name ^ mix(rs.service))
+	}
+	if !s.hasParent {
+		facts.flags |= factRoot
+	}
+	operation := name ^ rs.service*31 ^ s.kind<<32
+	if s.status == 2 {
+		facts.flags |= factError
+		operation = ^operation
+	}
+	facts.operations = addDistinct(facts.operations, uint32(mix(operation)), maxOperations)
+	for i := range p.statuses {
+		if s.status < 3 && p.statuses[i].statuses>>s.status&1 != 0 {
+			facts.bits.set(p.statuses[i].slot)
+		}
+	}
+	for i := range p.flags {
+		if s.flags&1 != 0 {
+			facts.bits.set(p.flags[i].slot)
+		}
+	}
+	if len(s.state) == 0 {
+		return
+	}
+	for i := range p.states {
+		if l := &p.states[i]; !facts.bits.has(l.slot) && traceStateMatches(s.state, l.key, l.match) {
+			facts.bits.set(l.slot)
+		}
+	}
+	ts := ParseTraceState(string(s.state))
+	if ts.HasRandom && !facts.has(factRandom) {
+		facts.random = ts.Random
+		facts.flags |= factRandom
+	}
+	if ts.HasThreshold {
+		facts.flags |= factThreshold
+	}
+}
+
+// readMark notes that an objective counted the span as bad.
+func (f *fragment) readMark(key, value []byte, p *Program) {
+	v := readAny(value)
+	switch string(key) {
+	case "slo.bad":
+		if !v.truth() {
+			return
+		}
+		f.facts.flags |= factSLOBad
+		for i := range p.slo {
+			if p.slo[i].match == nil {
+				f.facts.bits.set(p.slo[i].slot)
+			}
+		}
+	case "slo.bad.names":
+		for pos := 0; pos < len(v.str); {
+			item, next := nextField(v.str, pos)
+			if next < 0 {
+				return
+			}
+			pos = next
+			name := readAny(item.data).text()
+			for i := range p.slo {
+				if m := p.slo[i].match; m != nil && m.matches(name) {
+					f.facts.bits.set(p.slo[i].slot)
+				}
+			}
+		}
+	}
+}
+
+// record writes a fragment's spans as the store keeps them.
+func (b *Batch) record(dst []byte, frag *fragment, number func(context int32) int) []byte {
+	for g := frag.firstGroup; g >= 0; g = b.groups[g].next {
+		dst = binary.AppendUvarint(dst, uint64(number(b.groups[g].context)))
+		dst = binary.AppendUvarint(dst, uint64(b.groups[g].spans))
+		for i := b.groups[g].first; i >= 0; i = b.spans[i].next {
+			dst = appendSpan(dst, b.data[b.spans[i].low:b.spans[i].high], &frag.id)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sampling
+
+import (
+	"slices"
+	"time"
+)
+
+// Outputs collects what an engine decided to keep.
+type Outputs struct {
+	// Kept are traces whose decision fell; Late are spans that follow an earlier one.
+	Kept, Late []Kept
+}
+
+// Kept is a kept trace, or late spans of one.
+type Kept struct {
+	ID TraceID
+	// Policy is the index of the policy that kept the trace, in the order of Program.Names, and Lane the part of a composite; negative
+	// when there is none or it is no longer known.
+	Policy, Lane int
+	Chance       Chance
+	// Random is the randomness of the trace, to be written as rv when SetRandom.
+	Random    uint64
+	SetRandom bool
+	// Cached marks late spans.
+	Cached bool
+	// Spans is the number of spans; Bytes the size they take in a request of their own.
+	Spans int
+	Bytes int64
+
+	views []view
+}
+
+// Chance is the probability something was kept with, as a threshold; Known is false when it cannot be stated.
+type Chance struct {
+	Threshold uint64
+	Known     bool
+}
+
+// Due decides up to limit traces whose time has come, and tells whether there are more.
+func (e *Engine) Due(now time.Time, limit int, out *Outputs) (more bool) {
+	tick := int64(now.Sub(e.origin) / e.settings.Tick)
+	group := e.group[:0]
+	for ; e.nextDue <= tick; e.nextDue++ {
+		waiting := e.due[e.nextDue]
+		for i, t := range waiting {
+			if len(group) >= limit {
+				e.due[e.nextDue] = waiting[i:]
+				e.decideGroup(group, now, out)
+				return true
+			}
+			if !t.decided && t.due == e.nextDue {
+				group = append(group, candidate{t: t})
+			}
+		}
+		delete(e.due, e.nextDue)
+	}
+	e.decideGroup(group, now, out)
+	return false
+}
+
+// Flush decides everything that waits, oldest first, up to limit traces, and tells whether there is more.
+func (e *Engine) Flush(now time.Time, limit int, out *Outputs) (more bool) {
+	group := e.group[:0]
+	for t := e.oldest; t != nil && len(group) < limit; t = t.next {
+		group = append(group, candidate{t: t})
+	}
+	e.decideGroup(group, now, out)
+	return e.oldest != nil
+}
+
+// Discard drops everything that waits without deciding it.
+func (e *Engine) Discard() (traces int) {
+	for e.oldest != nil {
+		t := e.oldest
+		e.forget(t)
+		traces++
+	}
+	return traces
+}
+
+// decideGroup decides traces together, so that limiters can choose among them.
+func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
+	e.group = group
+	if len(group) == 0 {
+		return
+	}
+	if e.settings.SpanIngest {
+		for i := range group {
+			e.stats.decided(NotSampled)
+			e.finish(group[i].t, now, decidedTrace{policy: -1, lane: -1})
+		}
+		clear(group)
+		return
+	}
+	for i := range group {
+		c := &group[i]
+		c.d = e.program.drawOf(c.t, nil)
+		e.learn(c.t, now)
+	}
+	e.program.prepare(group, now, e.settings.FirstMatch)
+	var kept []verdict
+	for i := range group {
+		c := &group[i]
+		o := e.program.decide(c.t, &c.d, e.settings.FirstMatch, e.stats.visitor(c.t))
+		if o.decision != Sampled {
+			e.stats.decided(o.decision)
+			e.finish(c.t, now, decidedTrace{policy: o.policy, lane: -1})
+			continue
+		}
+		v := verdict{candidate: *c, outcome: o, chance: e.program.chanceOf(c.t, &c.d, e.settings.FirstMatch), random: c.d.shared}
+		if v.known && !v.natural {
+			v.random = spread(v.t.id, v.threshold)
+		}
+		kept = append(kept, v)
+	}
+	if e.budget != nil {
+		kept = e.thin(kept, now)
+	}
+	for i := range kept {
+		k := &kept[i]
+		e.stats.decided(Sampled)
+		e.keep(k, now, out)
+	}
+	clear(group)
+}
+
+// verdict is a trace that the policies keep. random is the randomness it goes out with.
+type verdict struct {
+	candidate
+	outcome
+	chance
+	random uint64
+}
+
+// learn works out the facts that depend on other traces.
+func (e *Engine) learn(t *trace, now time.Time) {
+	for _, l := range e.program.learners {
+		if l.learner.learn(t, now) {
+			t.bits.set(l.slot)
+		}
+	}
+	if len(e.burning) > 0 && len(e.program.burning) > 0 &&
+		slices.ContainsFunc(t.services, func(s uint32) bool { return slices.Contains(e.burning, s) }) {
+		for _, slot := range e.program.burning {
+			t.bits.set(slot)
+		}
+	}
+	shape := t.shape()
+	if _, seen := e.shapes[shape]; !seen {
+		t.flags |= factNewShape
+		if len(e.shapes) >= max(e.settings.Seen, 1) {
+			clear(e.shapes)
+		}
+		e.shapes[shape] = struct{}{}
+	}
+}
+
+// thin applies the budget to what the policies keep.
+func (e *Engine) thin(kept []verdict, now time.Time) []verdict {
+	e.budget.settle(kept, now)
+	return slices.DeleteFunc(kept, func(v verdict) bool {
+		if e.budget.admits(&v) {
+			return false
+		}
+		e.stats.OverBudget++
+		e.stats.decided(NotSampled)
+		e.finish(v.t, now, decidedTrace{policy: -1, lane: -1})
+		return true
+	})
+}
+
+// keep hands a trace to the output.
+func (e *Engine) keep(v *verdict, now time.Time, out *Outputs) {
+	t := v.t
+	k := Kept{
+		ID: t.id, Policy: v.policy, Lane: v.lane, Spans: int(t.spans), Bytes: int64(t.wireBytes),
+		Chance: Chance{v.chance.threshold, v.known}, Random: v.random,
+		SetRandom: !v.d.bound && v.known && (!v.natural || v.chance.threshold > 0),
+	}
+	k.views = make([]view, len(t.refs))
+	for i, r := range t.refs {
+		k.views[i] = viewOf(r)
+	}
+	out.Kept = append(out.Kept, k)
+	e.finish(t, now, decidedTrace{kept: true, policy: v.policy, lane: v.lane, chance: k.Chance, random: k.Random, setRandom: k.SetRandom})
+}
+
+// finish remembers a decision and lets go of the trace.
+func (e *Engine) finish(t *trace, now time.Time, d decidedTrace) {
+	d.at = now.Sub(e.origin)
+	e.decided.add(t.id, d)
+	e.stats.removed(d.at - t.arrival)
+	e.forget(t)
+}
+
+func (e *Engine) forget(t *trace) {
+	if t.decided {
+		return
+	}
+	t.decided = true
+	delete(e.traces, t.id)
+	e.unlink(t)
+	e.store.bytes -= int64(cap(t.refs)) * 16
+	for _, r := range t.refs {
+		e.store.release(r)
+	}
+	t.refs = nil
+}
+
+// valuable traces are decided last when memory runs short.
+func (e *Engine) valuable(t *trace) bool {
+	if t.has(factError) || t.has(factSLOBad) {
+		return true
+	}
+	_, seen := e.shapes[t.shape()]
+	return !seen
+}
+
+// shed brings memory below its limit after a trace has grown. A trace that holds a quarter of the memory alone is decided at once: what
+// it still sends follows that decision.
+func (e *Engine) shed(now time.Time, t *trace, out *Outputs) {
+	if !t.decided && int64(t.wireBytes) > e.settings.MemoryLimit/4 && e.traces[t.id] == t {
+		e.stats.Evicted++
+		e.decideGroup(append(e.group[:0], candidate{t: t}), now, out)
+	}
+	e.evict(now, 0, e.settings.MemoryLimit-e.settings.MemoryLimit/8, out)
+}
+
+// evict decides the oldest traces until count of them are gone and memory is at most bytes (0: whatever it is). Valuable ones are moved
+// to the end of the line once, into fresh segments, so that the memory around them can go.
+func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
+	for round := 0; round < 64; round++ {
+		if e.oldest == nil || (count <= 0 && (bytes == 0 || e.Bytes()-e.sparse() <= bytes)) {
+			return
+		}
+		size := max(count, 16)
+		if count <= 0 {
+			size = max(16, len(e.traces)/16)
+		}
+		group := e.pick(size, count > 0)
+		e.stats.Evicted += int64(len(group))
+		count -= len(group)
+		e.decideGroup(group, now, out)
+	}
+}
+
+// sparse is memory that is not in use but cannot be given back yet: output waiting for delivery is the only such.
+func (e *Engine) sparse() int64 { return e.pending }
+
+// pick chooses traces to decide now: from the oldest on, those without value; then, when there are none, any.
+func (e *Engine) pick(size int, exact bool) []candidate {
+	group := e.group[:0]
+	looked := 0
+	for t := e.oldest; t != nil && len(group) < size && looked < 4*size+len(e.traces)/4; looked++ {
+		next := t.next
+		switch {
+		case !e.valuable(t):
+			group = append(group, candidate{t: t})
+		case !t.has(factMoved) && !exact:
+			e.move(t)
+		}
+		t = next
+	}
+	for t := e.oldest; t != nil && len(group) == 0 && size > 0; t = t.next {
+		if len(group) < size {
+			group = append(group, candidate{t: t})
+		}
+		if exact {
+			break
+		}
+	}
+	return group
+}
+
+// move rewrites a trace into the open segment.
+func (e *Engine) move(t *trace) {
+	t.flags |= factMoved
+	views := make([]view, len(t.refs))
+	for i, r := range t.refs {
+		views[i] = viewOf(r)
+	}
+	old := t.refs
+	e.store.bytes -= int64(cap(old)) * 16
+	t.refs = nil
+	var r reader
+	for i := range views {
+		data, err := r.read(&views[i])
+		if err != nil {
+			continue
+		}
+		seg := e.store.reserve(len(data) + len(views[i].contexts)*8)
+		start := len(seg.raw)
+		seg.raw = rewrite(seg.raw, data, func(index int) int {
+			return e.store.use(seg, e.store.again(views[i].contexts[index]))
+		})
+		e.addRef(t, ref{seg, uint32(start), uint32(len(seg.raw) - start)})
+	}
+	for _, r := range old {
+		e.store.release(r)
+	}
+	e.unlink(t)
+	e.link(t)
+}
+
+// again makes sure that the store still knows a context.
+func (s *store) again(c *context) *context {
+	if c.refs > 0 {
+		return c
+	}
+	return s.contextOf(c.resource.data, c.scope.data)
+}

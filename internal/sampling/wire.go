@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sampling
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Wire types of the protobuf encoding.
+const (
+	wireVarint  = 0
+	wireFixed64 = 1
+	wireBytes   = 2
+	wireFixed32 = 5
+)
+
+// Field numbers of OTLP messages that the engine reads.
+const (
+	fieldTracesResourceSpans = 1
+
+	fieldResourceSpansResource  = 1
+	fieldResourceSpansScope     = 2
+	fieldResourceSpansSchemaURL = 3
+
+	fieldScopeSpansScope     = 1
+	fieldScopeSpansSpan      = 2
+	fieldScopeSpansSchemaURL = 3
+
+	fieldResourceAttributes = 1
+
+	fieldSpanTraceID    = 1
+	fieldSpanTraceState = 3
+	fieldSpanParentID   = 4
+	fieldSpanName       = 5
+	fieldSpanKind       = 6
+	fieldSpanStart      = 7
+	fieldSpanEnd        = 8
+	fieldSpanAttributes = 9
+	fieldSpanStatus     = 15
+	fieldSpanFlags      = 16
+
+	fieldStatusCode = 3
+
+	fieldKeyValueKey   = 1
+	fieldKeyValueValue = 2
+
+	fieldAnyString = 1
+	fieldAnyBool   = 2
+	fieldAnyInt    = 3
+)
+
+// field is one decoded protobuf field: number holds varints and fixed values, data the bytes of a length-delimited one.
+type field struct {
+	num    uint64
+	typ    uint8
+	number uint64
+	data   []byte
+}
+
+// nextField reads the field at pos and returns the position behind it, or a negative position when the bytes are malformed.
+func nextField(b []byte, pos int) (f field, next int) {
+	tag, pos := uvarint(b, pos)
+	if pos < 0 {
+		return f, -1
+	}
+	f.num, f.typ = tag>>3, uint8(tag&7)
+	switch f.typ {
+	case wireVarint:
+		f.number, pos = uvarint(b, pos)
+	case wireFixed64:
+		if len(b)-pos < 8 {
+			return f, -1
+		}
+		f.number = binary.LittleEndian.Uint64(b[pos:])
+		pos += 8
+	case wireBytes:
+		var n uint64
+		n, pos = uvarint(b, pos)
+		if pos < 0 || n > uint64(len(b)-pos) {
+			return f, -1
+		}
+		f.data = b[pos : pos+int(n)]
+		pos += int(n)
+	case wireFixed32:
+		if len(b)-pos < 4 {
+			return f, -1
+		}
+		f.number = uint64(binary.LittleEndian.Uint32(b[pos:]))
+		pos += 4
+	default:
+		return f, -1
+	}
+	return f, pos
+}
+
+// uvarint reads a varint at pos and returns the position behind it, or a negative position when it is cut short or too long.
+func uvarint(b []byte, pos int) (v uint64, next int) {
+	if pos < 0 || pos >= len(b) {
+		return 0, -1
+	}
+	if c := b[pos]; c < 0x80 {
+		return uint64(c), pos + 1
+	}
+	v, n := binary.Uvarint(b[pos:])
+	if n <= 0 {
+		return 0, -1
+	}
+	return v, pos + n
+}
+
+// varintLen is the number of bytes v takes as a varint.
+func varintLen(v int) int {
+	return (bits.Len64(uint64(v)|1) + 6) / 7
+}
+
+// fieldLen is the encoded size of a length-delimited field with a one-byte tag.
+func fieldLen(n int) int {
+	return 1 + varintLen(n) + n
+}
+
+// appendBytesField appends a length-delimited field with a field number below 16.
+func appendBytesField(dst []byte, num uint8, data []byte) []byte {
+	dst = append(dst, num<<3|wireBytes)
+	dst = binary.AppendUvarint(dst, uint64(len(data)))
+	return append(dst, data...)
+}
+
+// attribute reads a KeyValue message. A malformed one yields an empty key.
+func attribute(kv []byte) (key, value []byte) {
+	for pos := 0; pos < len(kv); {
+		f, next := nextField(kv, pos)
+		if next < 0 {
+			return nil, nil
+		}
+		pos = next
+		if f.typ != wireBytes {
+			continue
+		}
+		switch f.num {
+		case fieldKeyValueKey:
+			key = f.data
+		case fieldKeyValueValue:
+			value = f.data
+		}
+	}
+	return key, value
+}
+
+// anyValue is the part of an AnyValue message that policies compare: exactly one of the kinds, or none of them.
+type anyValue struct {
+	kind   uint64
+	str    []byte
+	number uint64
+}
+
+// readAny reads an AnyValue message.
+func readAny(b []byte) (v anyValue) {
+	for pos := 0; pos < len(b); {
+		f, next := nextField(b, pos)
+		if next < 0 {
+			return anyValue{}
+		}
+		pos = next
+		v.kind, v.str, v.number = f.num, f.data, f.number
+	}
+	return v
+}
+
+// text is the string in the value, or nothing when it is of another kind.
+func (v anyValue) text() []byte {
+	if v.kind == fieldAnyString {
+		return v.str
+	}
+	return nil
+}
+
+// integer is the integer in the value, or zero when it is of another kind.
+func (v anyValue) integer() int64 {
+	if v.kind == fieldAnyInt {
+		return int64(v.number)
+	}
+	return 0
+}
+
+// truth is the boolean in the value, or false when it is of another kind.
+func (v anyValue) truth() bool {
+	return v.kind == fieldAnyBool && v.number != 0
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tailsamplingprocessor
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	oteltrace "go.opentelemetry.io/otel/trace"
+
+	"github.com/pitwall-io/pitwall/internal/sampling"
+	"github.com/pitwall-io/pitwall/processor/tailsamplingprocessor/internal/metadata"
+)
+
+// The attributes that say how a trace came to be kept.
+const (
+	attrPolicy          = "tailsampling.policy"
+	attrCompositePolicy = "tailsampling.composite_policy"
+	attrCachedDecision  = "tailsampling.cached_decision"
+	attrRule            = "sampling.rule"
+	attrProbability     = "sampling.probability"
+)
+
+// annotator writes decisions into kept spans.
+type annotator struct {
+	names     []string
+	lanes     map[string][]string
+	telemetry *metadata.TelemetryBuilder
+	state     bool
+	explain   bool
+}
+
+func newAnnotator(cfg *Config, names []string, telemetry *metadata.TelemetryBuilder) annotator {
+	a := annotator{names: names, lanes: make(map[string][]string), telemetry: telemetry, state: cfg.WriteTracestate, explain: cfg.Explain}
+	for i := range cfg.Policies {
+		p := &cfg.Policies[i]
+		for j := range p.Composite.SubPolicies {
+			a.lanes[p.Basic.Name] = append(a.lanes[p.Basic.Name], p.Composite.SubPolicies[j].Basic.Name)
+		}
+	}
+	return a
+}
+
+// traces annotates what kept was decoded to: one or more ResourceSpans each, in order.
+func (a *annotator) traces(td ptrace.Traces, kept []sampling.Kept) {
+	at := 0
+	for _, rs := range td.ResourceSpans().All() {
+		for _, ss := range rs.ScopeSpans().All() {
+			if ss.Spans().Len() == 0 {
+				continue
+			}
+			id := sampling.TraceID(ss.Spans().At(0).TraceID())
+			for at < len(kept)-1 && kept[at].ID != id {
+				at++
+			}
+			a.scope(ss, &kept[at])
+		}
+	}
+}
+
+func (a *annotator) scope(ss ptrace.ScopeSpans, k *sampling.Kept) {
+	if gateRecordPolicy.IsEnabled() {
+		attributes := ss.Scope().Attributes()
+		if k.Policy >= 0 {
+			attributes.PutStr(attrPolicy, a.names[k.Policy])
+			if lanes := a.lanes[a.names[k.Policy]]; k.Lane >= 0 && k.Lane < len(lanes) {
+				attributes.PutStr(attrCompositePolicy, lanes[k.Lane])
+			}
+		}
+		if k.Cached {
+			attributes.PutBool(attrCachedDecision, true)
+		}
+	}
+	for _, span := range ss.Spans().All() {
+		if a.state || gateTraceState.IsEnabled() {
+			a.tracestate(span, k)
+		}
+		if a.explain && span.ParentSpanID().IsEmpty() {
+			a.root(span, k)
+		}
+	}
+}
+
+func (a *annotator) root(span ptrace.Span, k *sampling.Kept) {
+	if k.Policy >= 0 {
+		span.Attributes().PutStr(attrRule, a.names[k.Policy])
+	}
+	if k.Chance.Known {
+		span.Attributes().PutDouble(attrProbability, sampling.ProbabilityOf(k.Chance.Threshold))
+	}
+}
+
+// tracestate makes th the stricter of what the span came with and what was decided here. A th that cannot be stated, or that the span's
+// randomness contradicts, is taken away, as the specification demands.
+func (a *annotator) tracestate(span ptrace.Span, k *sampling.Kept) {
+	raw := span.TraceState().AsRaw()
+	if raw == "" && (!k.Chance.Known || (k.Chance.Threshold == 0 && !k.SetRandom && !gateTraceState.IsEnabled())) {
+		return
+	}
+	if raw != "" {
+		if _, err := oteltrace.ParseTraceState(raw); err != nil {
+			a.telemetry.ProcessorTailSamplingCountSpansWithUnparseableTracestate.Add(context.Background(), 1)
+			return
+		}
+	}
+	ts := sampling.ParseTraceState(raw)
+	before := ts
+	switch {
+	case !k.Chance.Known:
+		ts.HasThreshold = false
+	case k.Chance.Threshold > ts.Threshold || (!ts.HasThreshold && (k.Chance.Threshold > 0 || gateTraceState.IsEnabled())):
+		ts.Threshold, ts.HasThreshold = k.Chance.Threshold, true
+	}
+	if k.SetRandom && !ts.HasRandom {
+		ts.Random, ts.HasRandom = k.Random, true
+	}
+	random := k.Random
+	if ts.HasRandom {
+		random = ts.Random
+	}
+	if ts.HasThreshold && random < ts.Threshold {
+		ts.HasThreshold = false
+	}
+	if ts != before {
+		span.TraceState().FromRaw(sampling.WriteTraceState(raw, ts))
+	}
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tailsamplingprocessor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"github.com/pitwall-io/pitwall/internal/sampling"
+	"github.com/pitwall-io/pitwall/processor/tailsamplingprocessor/internal/metadata"
+)
+
+const (
+	// maxRequest is the size a request to the next component grows to, give or take a trace.
+	maxRequest = 512 << 10
+	// The wait between two tries doubles from the first to the longest.
+	firstRetry, longestRetry = 50 * time.Millisecond, 5 * time.Second
+	// lastTries bounds how long shutdown offers kept spans to a destination that refuses them, when its context sets no end.
+	lastTries = 10 * time.Second
+)
+
+// sender delivers kept traces in order, again and again until they are taken. Up to its limit of bytes may be pending.
+type sender struct {
+	next      consumer.Traces
+	logger    *zap.Logger
+	telemetry *metadata.TelemetryBuilder
+	annotate  annotator
+	delivered func(int64)
+	limit     int64
+	started   bool
+
+	// mu guards what follows. changed is closed, and made anew, whenever queue or pending change.
+	mu      sync.Mutex
+	queue   []sampling.Kept
+	pending int64
+	closing bool
+	changed chan struct{}
+
+	// giveUp ends retries.
+	giveUp chan struct{}
+	done   chan struct{}
+}
+
+func newSender(cfg *Config, set processor.Settings, names []string, telemetry *metadata.TelemetryBuilder, next consumer.Traces, delivered func(int64)) *sender {
+	return &sender{
+		next: next, logger: set.Logger, telemetry: telemetry, delivered: delivered,
+		annotate: newAnnotator(cfg, names, telemetry),
+		limit:    int64(cfg.MemoryLimitMiB) << 20 / 4,
+		changed:  make(chan struct{}),
+		giveUp:   make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+}
+
+func (s *sender) start() {
+	s.started = true
+	go s.run()
+}
+
+func (s *sender) signalLocked() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// send queues what was kept.
+func (s *sender) send(out *sampling.Outputs) {
+	if len(out.Kept)+len(out.Late) == 0 {
+		return
+	}
+	s.mu.Lock()
+	for _, list := range [2][]sampling.Kept{out.Kept, out.Late} {
+		s.queue = append(s.queue, list...)
+		for i := range list {
+			s.pending += list[i].Bytes
+		}
+	}
+	s.signalLocked()
+	s.mu.Unlock()
+}
+
+// waitForRoom returns once less is pending than may be.
+func (s *sender) waitForRoom(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		room, changed := s.pending < s.limit, s.changed
+		s.mu.Unlock()
+		if room {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.giveUp:
+			return errStopped
+		}
+	}
+}
+
+// take waits for something to send and takes about a request's worth.
+func (s *sender) take() (kept []sampling.Kept, bytes int64) {
+	for {
+		s.mu.Lock()
+		if len(s.queue) > 0 {
+			n := 0
+			for n < len(s.queue) && (n == 0 || bytes < maxRequest) {
+				bytes += s.queue[n].Bytes
+				n++
+			}
+			kept = append(kept, s.queue[:n]...)
+			clear(s.queue[:n])
+			if s.queue = s.queue[n:]; len(s.queue) == 0 {
+				s.queue = nil
+			}
+			s.mu.Unlock()
+			return kept, bytes
+		}
+		closing, changed := s.closing, s.changed
+		s.mu.Unlock()
+		if closing {
+			return nil, 0
+		}
+		<-changed
+	}
+}
+
+func (s *sender) run() {
+	defer close(s.done)
+	var w sampling.Writer
+	for {
+		kept, bytes := s.take()
+		if len(kept) == 0 {
+			return
+		}
+		s.deliver(s.build(&w, kept))
+		s.delivered(bytes)
+		s.mu.Lock()
+		s.pending -= bytes
+		s.signalLocked()
+		s.mu.Unlock()
+	}
+}
+
+// build decodes kept traces.
+func (s *sender) build(w *sampling.Writer, kept []sampling.Kept) ptrace.Traces {
+	var data []byte
+	for i := range kept {
+		grown, err := w.Append(data, &kept[i])
+		if err != nil {
+			s.lost(int64(kept[i].Spans), "corrupt", err)
+			continue
+		}
+		data = grown
+	}
+	td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(data)
+	if err != nil {
+		var spans int64
+		for i := range kept {
+			spans += int64(kept[i].Spans)
+		}
+		s.lost(spans, "corrupt", err)
+		return ptrace.NewTraces()
+	}
+	s.annotate.traces(td, kept)
+	return td
+}
+
+func (s *sender) lost(spans int64, reason string, err error) {
+	s.telemetry.ProcessorTailSamplingKeptSpansLost.Add(context.Background(), spans, metric.WithAttributes(attribute.String("reason", reason)))
+	s.logger.Error("Kept spans are lost", zap.String("reason", reason), zap.Int64("spans", spans), zap.Error(err))
+}
+
+// deliver offers traces until they are taken, are refused for good, or the time of shutdown is up. Of traces taken in part, the rest is
+// offered again.
+func (s *sender) deliver(td ptrace.Traces) {
+	wait := firstRetry
+	for td.SpanCount() > 0 {
+		offer := ptrace.NewTraces()
+		td.CopyTo(offer)
+		err := s.next.ConsumeTraces(context.Background(), offer)
+		if err == nil {
+			return
+		}
+		if consumererror.IsPermanent(err) {
+			s.lost(int64(td.SpanCount()), "permanent_error", err)
+			return
+		}
+		var partial consumererror.Traces
+		if errors.As(err, &partial) {
+			td = partial.Data()
+		}
+		s.telemetry.ProcessorTailSamplingRetries.Add(context.Background(), 1)
+		select {
+		case <-s.giveUp:
+			s.lost(int64(td.SpanCount()), "shutdown", err)
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longestRetry)
+	}
+}
+
+// shutdown delivers what is queued as long as ctx allows.
+func (s *sender) shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.closing = true
+	s.signalLocked()
+	s.mu.Unlock()
+	if !s.started {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastTries)
+	defer cancel()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		close(s.giveUp)
+		<-s.done
+	}
+}
