@@ -58,6 +58,8 @@ type AlertConfig struct {
 type ObjectiveConfig struct {
 	// Name is unique in the book.
 	Name string `mapstructure:"name"`
+	// Description says for humans what is promised.
+	Description string `mapstructure:"description"`
 	// Service limits the objective to one service.name; all services when empty.
 	Service string `mapstructure:"service"`
 	// Target is the share of events that must be good, in [0, 1).
@@ -182,7 +184,7 @@ func (c *Config) profile() (slo.Profile, error) {
 
 func (oc ObjectiveConfig) objective() (slo.Objective, error) {
 	o := slo.Objective{
-		Name: oc.Name, Service: oc.Service, Target: oc.Target, Window: oc.Window, Owner: oc.Owner, Runbook: oc.Runbook,
+		Name: oc.Name, Description: oc.Description, Service: oc.Service, Target: oc.Target, Window: oc.Window, Owner: oc.Owner, Runbook: oc.Runbook,
 		GroupBy: oc.GroupBy, MaxGroups: oc.MaxGroups,
 	}
 	if o.Window == 0 {

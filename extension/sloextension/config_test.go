@@ -59,7 +59,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, slo.Demo(), settings.Profile)
 	assert.Equal(t, slo.Objective{
-		Name: "any", Target: 0.99, Window: slo.Duration(7 * slo.Day), MaxGroups: 10, GroupBy: []string{"service.name", "http.route"},
+		Name: "any", Description: "Anything at all", Target: 0.99, Window: slo.Duration(7 * slo.Day), MaxGroups: 10, GroupBy: []string{"service.name", "http.route"},
 		Indicator: slo.Indicator{
 			Kind: slo.IndicatorSpans, Kinds: []string{"any"}, IncludeSynthetic: true,
 			Match: []slo.Match{{Attribute: "http.route", Regex: "/api/.*"}},

@@ -188,7 +188,7 @@ func TestSilenceMovesEventTime(t *testing.T) {
 		x := newTest(t, false, nil)
 		require.NoError(t, x.Start(t.Context(), componenttest.NewNopHost()))
 		past := time.Now().Add(-100 * 24 * time.Hour)
-		for i := range 20 {
+		for i := range 40 {
 			count(x, past.Add(time.Duration(i)*time.Second), true)
 		}
 		require.Equal(t, slo.StateBurning, x.Statuses()[0].State)

@@ -20,7 +20,8 @@ const (
 //
 //	state    | condition                                                       | next
 //	quiet    | both windows burn at the threshold, and the long one is         | firing
-//	         | significantly worse than a burn of 1                            |
+//	         | significantly worse than a burn of 1, and the book is at least  |
+//	         | as old as the short window                                      |
 //	firing   | short window below the threshold                                | clearing
 //	clearing | short window at or above the threshold                          | firing
 //	clearing | below it for the length of the short window                     | quiet (recovered)
@@ -41,6 +42,7 @@ type reading struct {
 	slice       int64 // start of the slice judged, ns
 	at          int64 // event time, ns
 	significant bool
+	young       bool // the book has not seen a whole short window yet
 }
 
 // burn is the bad ratio over the ratio the target allows.
@@ -60,7 +62,7 @@ func (a *alertState) step(r reading, target float64, short time.Duration) bool {
 	a.seen = r.slice
 	hot := shortBurn >= r.threshold
 	if !a.firing {
-		if !hot || longBurn < r.threshold || !r.significant {
+		if !hot || longBurn < r.threshold || !r.significant || r.young {
 			return false
 		}
 		*a = alertState{firing: true, startedAt: r.at, seen: r.slice}

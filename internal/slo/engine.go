@@ -86,6 +86,7 @@ type Engine struct {
 	sources     map[uint64]int64 // watermark of each source: its latest event time
 	coverage    coverage
 	edge        int64    // latest event time of all sources
+	first       int64    // start of the earliest slice with telemetry
 	now         int64    // event time, moved on by the clock in silence
 	arrived     int64    // clock reading of the last commit
 	firing      []firing // groups that have an open alert, or had one since the last look
@@ -151,7 +152,7 @@ func New(settings Settings, objectives []Objective) (*Engine, error) {
 	}
 	e := &Engine{
 		settings: settings, fine: fineWidth(shortest), wake: make(chan struct{}, 1),
-		byName: map[string]int{}, sources: map[uint64]int64{}, edge: noTime, now: noTime,
+		byName: map[string]int{}, sources: map[uint64]int64{}, edge: noTime, now: noTime, first: math.MaxInt64,
 	}
 	windows := make([]time.Duration, 0, len(settings.Profile.Windows)+1)
 	for _, w := range settings.Profile.Windows {
@@ -227,6 +228,7 @@ func (e *Engine) Commit(t *Tally, now time.Time) {
 	}
 	for _, start := range t.seen {
 		e.coverage.mark(start)
+		e.first = min(e.first, start)
 	}
 	if e.edge != noTime {
 		e.now = e.edge
@@ -386,6 +388,7 @@ func (e *Engine) judgeLocked(o *objective, g *group) {
 			continue
 		}
 		r.long = g.series.window(end, time.Duration(rule.Long))
+		r.young = end-e.first < int64(rule.Short)
 		r.significant = significant(r.long, o.Target, e.settings.Significance, e.settings.MinBadEvents)
 		if g.alerts[i].step(r, o.Target, time.Duration(rule.Short)) {
 			reason := ResolveReason("")

@@ -188,6 +188,16 @@ func TestAQuietServiceDoesNotPageOnOneError(t *testing.T) {
 	assert.Empty(t, e.TakeTransitions())
 }
 
+func TestAYoungBookSaysNothingAboutLongWindows(t *testing.T) {
+	e := testEngine(t, Workbook())
+	feed(e, 10, steady(epoch, 4*time.Minute, time.Second, 1, 1)...)
+	require.Empty(t, e.TakeTransitions(), "not one short window has passed")
+	feed(e, 10, steady(epoch.Add(4*time.Minute), 4*time.Minute, time.Second, 1, 1)...)
+	assert.Equal(t, []string{"page-1h firing"}, firingOf(e.TakeTransitions()))
+	feed(e, 10, steady(epoch.Add(8*time.Minute), 30*time.Minute, time.Second, 1, 1)...)
+	assert.Equal(t, []string{"page-6h firing"}, firingOf(e.TakeTransitions()))
+}
+
 func TestSampledErrorsAreNotMoreEvidenceThanWereSeen(t *testing.T) {
 	e := testEngine(t, Demo())
 	events := steady(epoch, 2*time.Minute, time.Second, 0, 1)

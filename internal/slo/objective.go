@@ -52,15 +52,17 @@ type Indicator struct {
 
 // Objective is an indicator with a target and a window.
 type Objective struct {
-	Name      string
-	Service   string
-	Target    float64
-	Window    Duration
-	Owner     string
-	Runbook   string
-	GroupBy   []string
-	MaxGroups int
-	Indicator Indicator
+	Name string
+	// Description says for humans what is promised.
+	Description string
+	Service     string
+	Target      float64
+	Window      Duration
+	Owner       string
+	Runbook     string
+	GroupBy     []string
+	MaxGroups   int
+	Indicator   Indicator
 }
 
 // DefaultMaxGroups bounds the groups of one objective; what does not fit shares one overflow group.

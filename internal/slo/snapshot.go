@@ -278,6 +278,7 @@ func encodeIndex(o *objective) []byte {
 
 func (e *Engine) encodeBook() []byte {
 	var w encoder
+	w.int(e.first)
 	w.int(e.edge)
 	w.int(e.arrived)
 	ids := make([]uint64, 0, len(e.sources))
@@ -296,7 +297,7 @@ func (e *Engine) encodeBook() []byte {
 
 func (e *Engine) decodeBook(body []byte) bool {
 	d := decoder{rest: body}
-	edge, arrived := d.int(), d.int()
+	first, edge, arrived := d.int(), d.int(), d.int()
 	sources := map[uint64]int64{}
 	for range d.length() {
 		id := d.uint()
@@ -307,7 +308,7 @@ func (e *Engine) decodeBook(body []byte) bool {
 	if d.failed || len(d.rest) > 0 {
 		return false
 	}
-	e.edge, e.now, e.arrived, e.sources, e.coverage = edge, edge, arrived, sources, observed
+	e.first, e.edge, e.now, e.arrived, e.sources, e.coverage = first, edge, edge, arrived, sources, observed
 	return true
 }
 

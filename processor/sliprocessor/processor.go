@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/extension/sloextension"
 	"github.com/pitwall-io/pitwall/internal/otelattr"
@@ -23,6 +24,7 @@ import (
 type base struct {
 	cfg       *Config
 	telemetry *metadata.TelemetryBuilder
+	logger    *zap.Logger
 	instance  string // service.instance.id of this collector
 	clock     func() time.Time
 
@@ -30,6 +32,7 @@ type base struct {
 	objectives []slo.Objective
 	plan       *plan
 	judges     sync.Pool
+	warned     [reasons]sync.Once
 }
 
 func newBase(cfg *Config, set processor.Settings) (*base, error) {
@@ -37,7 +40,7 @@ func newBase(cfg *Config, set processor.Settings) (*base, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &base{cfg: cfg, telemetry: telemetry, clock: time.Now}
+	b := &base{cfg: cfg, telemetry: telemetry, logger: set.Logger, clock: time.Now}
 	if id, ok := set.Resource.Attributes().Get(otelattr.ServiceInstanceID); ok {
 		b.instance = id.AsString()
 	}
@@ -107,6 +110,10 @@ func (b *base) record(ctx context.Context, o *outcome) {
 	for r, n := range o.refused {
 		if n > 0 {
 			refused += n
+			b.warned[r].Do(func() {
+				b.logger.Warn("Some items cannot be judged and count in no budget. More of the same are only counted, in otelcol_processor_sli_refused.",
+					zap.String("reason", reasonNames[r]), zap.Int64("items", n))
+			})
 			b.telemetry.ProcessorSliRefused.Add(ctx, n, metric.WithAttributes(attribute.String("reason", reasonNames[r])))
 		}
 	}
