@@ -27,7 +27,9 @@ type Usage struct {
 	// RSS is the resident memory in bytes at the time of asking; zero once the
 	// process has ended.
 	RSS int64
-	// PeakRSS is the highest resident memory in bytes.
+	// PeakRSS is the highest resident memory in bytes. For an ended process the
+	// kernel counts in the moment between fork and exec, when it was still its
+	// parent: where that matters, ask while it runs.
 	PeakRSS int64
 }
 

@@ -71,7 +71,7 @@ func run(ctx context.Context) error {
 	fmt.Printf("%s, %d spans in each of %d rounds, %d spans a request; %s.\n\n",
 		name, b.repeat*load.Spans, *rounds, *size, machine(b.wrap))
 	fmt.Print(table(samples))
-	return nil
+	return writeDown(samples)
 }
 
 func findBinary(path string) (string, error) {

@@ -27,7 +27,7 @@ type sample struct {
 	// spans were handled in cpu of the collector's time, after it was warm.
 	spans int64
 	cpu   time.Duration
-	// peak is the highest resident memory in bytes, over the whole run.
+	// peak is the highest resident memory in bytes since the start.
 	peak int64
 }
 
@@ -92,11 +92,10 @@ func (b *bench) measure(ctx context.Context, p pipeline) (sample, error) {
 	if err != nil {
 		return sample{}, errors.Join(errNoUsage, err)
 	}
-	exit, err := collector.Stop()
-	if err != nil {
+	if _, err := collector.Stop(); err != nil {
 		return sample{}, err
 	}
-	return sample{spans: sent - warm, cpu: after.CPU - before.CPU, peak: exit.Usage.PeakRSS}, nil
+	return sample{spans: sent - warm, cpu: after.CPU - before.CPU, peak: after.PeakRSS}, nil
 }
 
 func (b *bench) start(ctx context.Context, p pipeline, sink string) (string, *harness.Process, error) {

@@ -4,8 +4,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+
+	"github.com/pitwall-io/pitwall/internal/figures"
 )
 
 // table prints the median of each pipeline with its range, and what share of
@@ -20,15 +23,43 @@ func table(samples map[string][]sample) string {
 			continue
 		}
 		middle := median(samples[p.name], sample.perCPUSecond)
-		share := "-"
-		if base > 0 {
-			share = fmt.Sprintf("%.0f %%", 100*middle/base)
-		}
+		share := percent(middle, base)
 		memory := median(samples[p.name], func(s sample) float64 { return float64(s.peak) })
 		fmt.Fprintf(&out, "| %s | %s | %s to %s | %s | %.0f MB |\n",
 			p.name, thousands(middle), thousands(speeds[0]), thousands(speeds[len(speeds)-1]), share, memory/(1<<20))
 	}
 	return out.String()
+}
+
+// writeDown appends the medians to the figures that docs/evaluation.md is made
+// of, where a run collects them.
+func writeDown(samples map[string][]sample) error {
+	path := os.Getenv(figures.Env)
+	if path == "" {
+		return nil
+	}
+	base := median(samples[reference], sample.perCPUSecond)
+	for _, p := range pipelines {
+		middle := median(samples[p.name], sample.perCPUSecond)
+		err := figures.Append(path, figures.Figure{
+			Table:   "Cost of the whole process",
+			Row:     p.name,
+			Reached: fmt.Sprintf("%s spans per CPU second, %s of forward", thousands(middle), percent(middle, base)),
+			Wanted:  p.wanted,
+			Command: "make bench-process",
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func percent(part, whole float64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*part/whole)
 }
 
 func sorted(samples []sample, of func(sample) float64) []float64 {
