@@ -53,6 +53,7 @@ func (s *shelf) Get(_ context.Context, key string) ([]byte, error) { return s.va
 func (s *shelf) Set(context.Context, string, []byte) error {
 	return errors.New("one by one is not atomic")
 }
+
 func (s *shelf) Delete(context.Context, string) error { return errors.New("one by one is not atomic") }
 func (s *shelf) Close(context.Context) error          { s.closed++; return nil }
 
