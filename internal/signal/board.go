@@ -47,7 +47,7 @@ type Store struct {
 
 // held is a signal with the size of its JSON form and the order in which it arrived.
 type held struct {
-	envelope Envelope
+	envelope *Envelope
 	size     int
 	order    uint64
 }
@@ -103,7 +103,7 @@ func (s *Store) Put(e Envelope) error {
 	}
 	s.bytes += size - old.size
 	s.puts++
-	s.signals[e.ID] = held{envelope: e, size: size, order: s.puts}
+	s.signals[e.ID] = held{envelope: &e, size: size, order: s.puts}
 	return nil
 }
 
@@ -146,24 +146,30 @@ func (s *Store) Get(id string) (Envelope, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	h, ok := s.signals[id]
-	return h.envelope, ok
+	if !ok {
+		return Envelope{}, false
+	}
+	return *h.envelope, true
 }
 
 // Find returns at most limit signals that match, those updated last first, and how many match in all.
 func (s *Store) Find(limit int, match func(*Envelope) bool) ([]Envelope, int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	found := []Envelope{}
+	var matching []held
 	for _, h := range s.signals {
-		if match(&h.envelope) {
-			found = append(found, h.envelope)
+		if match(h.envelope) {
+			matching = append(matching, h)
 		}
 	}
-	slices.SortFunc(found, func(a, b Envelope) int {
-		return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), cmp.Compare(a.ID, b.ID))
+	slices.SortFunc(matching, func(a, b held) int {
+		return cmp.Or(b.envelope.UpdatedAt.Compare(a.envelope.UpdatedAt), cmp.Compare(a.envelope.ID, b.envelope.ID))
 	})
-	total := len(found)
-	return found[:min(limit, total)], total
+	found := make([]Envelope, 0, min(limit, len(matching)))
+	for _, h := range matching[:min(limit, len(matching))] {
+		found = append(found, *h.envelope)
+	}
+	return found, len(matching)
 }
 
 // Usage is how full a store is.
