@@ -32,7 +32,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadatatest"
 	"github.com/pitwall-io/pitwall/internal/signal"
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+	"github.com/pitwall-io/pitwall/internal/signallog"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/internal/signal"
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+	"github.com/pitwall-io/pitwall/internal/signallog"
 )
 
 func (e *engine) dropped(ctx context.Context, reason string, n int) {

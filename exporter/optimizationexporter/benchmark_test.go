@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+	"github.com/pitwall-io/pitwall/internal/signallog"
 )
 
 func BenchmarkCloudEvent(b *testing.B) {

@@ -20,7 +20,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
 	"github.com/pitwall-io/pitwall/internal/signal"
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+	"github.com/pitwall-io/pitwall/internal/signallog"
 )
 
 // sink is one place to which signals go. send delivers one signal; its error says, through outcomeOf and waitOf, what to do next.

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+	"github.com/pitwall-io/pitwall/internal/signallog"
 )
 
 var _ exporter.Logs = (*optimizationExporter)(nil)

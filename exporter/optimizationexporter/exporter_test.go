@@ -39,7 +39,7 @@ import (
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadatatest"
 	"github.com/pitwall-io/pitwall/internal/signal"
-	"github.com/pitwall-io/pitwall/internal/signal/signallog"
+	"github.com/pitwall-io/pitwall/internal/signallog"
 )
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
