@@ -82,6 +82,15 @@ func FromFloat(f float64) (Amount, error) {
 	return Parse(strconv.FormatFloat(f, 'g', -1, 64))
 }
 
+// FromTwosComplement is the whole number whose big-endian two's complement is b, as columnar files store decimals.
+func FromTwosComplement(b []byte) Amount {
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b)))) //nolint:gosec // a length
+	}
+	return fromUnits(n, 0)
+}
+
 // Plus is a + b, exactly.
 func (a Amount) Plus(b Amount) Amount {
 	var r Amount

@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package focus_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/internal/cost/focus"
+	"github.com/pitwall-io/pitwall/internal/cost/money"
+)
+
+// data is the folder of recorded data, or skips the test.
+func data(t testing.TB, elements ...string) string {
+	t.Helper()
+	root := os.Getenv("PITWALL_DATA")
+	if root == "" {
+		dir, err := os.Getwd()
+		require.NoError(t, err)
+		for {
+			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
+				break
+			}
+			dir = filepath.Dir(dir)
+		}
+		root = filepath.Join(dir, "..", "shared", "data")
+	}
+	path := filepath.Join(append([]string{root}, elements...)...)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("SKIPPED, RECORDED DATA ABSENT: %s (set PITWALL_DATA)", path)
+	}
+	return path
+}
+
+const header = "BilledCost,EffectiveCost,ContractedCost,ListCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,BillingAccountId,ProviderName,ServiceName,Tags\n"
+
+func row(cost, day, service, tags string) string {
+	return fmt.Sprintf("%s,%s,%s,%s,USD,2026-05-01T00:00:00Z,2026-06-01T00:00:00Z,2026-05-%sT00:00:00Z,2026-05-%sT01:00:00Z,acc,AWS,%s,\"%s\"\n",
+		cost, cost, cost, cost, day, day, service, strings.ReplaceAll(tags, `"`, `""`))
+}
+
+func read(t *testing.T, text string, f func(*focus.Charge) error) (focus.Report, error) {
+	t.Helper()
+	src, err := focus.OpenCSV(strings.NewReader(text))
+	if err != nil {
+		return focus.Report{}, err
+	}
+	if f == nil {
+		f = func(*focus.Charge) error { return nil }
+	}
+	return focus.ReadAll(src, f)
+}
+
+func sums(r focus.Report) [4]string {
+	var out [4]string
+	for i := range r.Totals {
+		out[i] = r.Totals[i].String()
+	}
+	return out
+}
+
+func TestTheSamplesControlTotalsAreReproducedToTheLastDigit(t *testing.T) {
+	file, err := os.Open(data(t, "fixtures", "focus", "focus_sample.csv"))
+	require.NoError(t, err)
+	defer file.Close()
+	src, err := focus.OpenCSV(file)
+	require.NoError(t, err)
+	g := focus.NewGrouper(focus.GroupSettings{Columns: []string{"Provider", "ServiceName", "tag:org"}, Interval: focus.Daily, Spread: true, MaxCells: 1000})
+	r, err := focus.ReadAll(src, g.Add)
+	require.NoError(t, err)
+	want := [4]string{"20.52022672899", "14.97651418586", "14.97626039326", "20.39090575119"}
+	assert.Equal(t, want, sums(r))
+	assert.Equal(t, 1000, r.Rows)
+	assert.Equal(t, focus.V1_0, r.Version)
+
+	bill := focus.NewBill()
+	bill.Commit(bill.Plan(focus.File{Path: "sample"}, g.Portion(), nil))
+	total := bill.Totals()
+	for i := range total {
+		assert.Equal(t, want[i], total[i].String(), "after grouping, spreading and overflow")
+	}
+	findings := map[string]int{}
+	for _, f := range r.Findings {
+		findings[f.Rule] = f.Rows
+		assert.Positive(t, f.Line)
+	}
+	assert.Equal(t, 7, findings["ChargeFrequency.allowed_value"], "Usage-based beside Usage-Based")
+	assert.Equal(t, 1000, findings["ChargePeriodStart.type"], "times without T and Z")
+	assert.NotZero(t, findings["ListCost.product"])
+}
+
+func TestGeneratedFilesOfEveryProviderAreRead(t *testing.T) {
+	files, err := filepath.Glob(data(t, "fixtures", "focus") + "/gen_*/*.csv")
+	require.NoError(t, err)
+	require.Len(t, files, 6)
+	for _, path := range files {
+		file, err := os.Open(path)
+		require.NoError(t, err)
+		src, err := focus.OpenCSV(file)
+		require.NoError(t, err)
+		r, err := focus.ReadAll(src, func(c *focus.Charge) error {
+			assert.NotEmpty(t, c.Provider())
+			return nil
+		})
+		require.NoError(t, file.Close())
+		if strings.Contains(path, "contract_commitment") {
+			var refused *focus.Refused
+			require.ErrorAs(t, err, &refused, path)
+			assert.Contains(t, refused.Reason, "Contract Commitment")
+			continue
+		}
+		require.NoError(t, err, path)
+		assert.Equal(t, focus.V1_3, r.Version)
+		assert.Positive(t, r.Totals[focus.Billed].Sign())
+		for _, f := range r.Findings {
+			assert.NotContains(t, f.Rule, ".present", path)
+		}
+	}
+}
+
+func TestOtherBillingExportsAreRefusedWithLineColumnAndReason(t *testing.T) {
+	files, err := filepath.Glob(data(t, "fixtures", "opencost-azure") + "/billingexports/*/*.csv")
+	require.NoError(t, err)
+	require.Len(t, files, 9)
+	for _, path := range files {
+		file, err := os.Open(path)
+		require.NoError(t, err)
+		src, err := focus.OpenCSV(file)
+		if err == nil {
+			_, err = focus.ReadAll(src, func(*focus.Charge) error { return nil })
+		}
+		require.NoError(t, file.Close())
+		var refused *focus.Refused
+		require.ErrorAs(t, err, &refused, path)
+		assert.Positive(t, refused.Line, path)
+		assert.NotEmpty(t, refused.Reason, path)
+	}
+}
+
+func TestBrokenRowsRefuseTheFileWithTheirPlace(t *testing.T) {
+	good := row("1.5", "02", "ec2", `{}`)
+	for name, c := range map[string]struct{ text, says string }{
+		"cost":          {header + good + strings.Replace(good, "1.5", "1;5", 1), `line 3, column 1 (BilledCost): not a decimal number: "1;5"`},
+		"infinite":      {header + strings.Replace(good, "1.5", "Infinity", 1), "line 2, column 1 (BilledCost)"},
+		"huge exponent": {header + strings.Replace(good, "1.5", "1e999999", 1), "not a decimal number"},
+		"exponent":      {header + strings.Replace(good, "1.5", "1e30", 1), "out of range"},
+		"time":          {header + strings.Replace(good, "2026-05-02T00:00:00Z", "02/05/2026", 1), `line 2, column 63 (ChargePeriodStart): not a date and time: "02/05/2026"`},
+		"year":          {header + strings.Replace(good, "2026-05-02T00:00:00Z", "0001-05-02T00:00:00Z", 1), "not a date and time"},
+		"currency":      {header + strings.Replace(good, "USD", "dollars", 1), "BillingCurrency"},
+		"column twice":  {"BilledCost,BilledCost\n", `line 1, column 12 (BilledCost): column occurs twice`},
+		"other file":    {"a,b\n1,2\n", "not a FOCUS Cost and Usage file"},
+		"cells":         {header + good + "1,2,3\n" + good, "line 3, column 1: wrong number of fields"},
+		"quote":         {header + "\"1\"2,\n" + good, "line 2"},
+	} {
+		_, err := read(t, c.text, nil)
+		var refused *focus.Refused
+		require.ErrorAs(t, err, &refused, name)
+		assert.Contains(t, err.Error(), c.says, name)
+	}
+}
+
+func TestAFileThatIsStillBeingWrittenIsIncompleteAndNotWrong(t *testing.T) {
+	whole := header + row("1.5", "02", "ec2", `{"a": "b"}`) + row("2", "03", "s3", `{}`)
+	cutMidRow := 0
+	for cut := range whole {
+		_, err := read(t, whole[:cut], nil)
+		if cut == 0 {
+			require.ErrorIs(t, err, focus.ErrIncomplete)
+			continue
+		}
+		if err == nil {
+			continue // a cut between rows, or one that leaves a whole cell: the file's settling time and its next change tell
+		}
+		var refused *focus.Refused
+		if cut > len(header) {
+			cutMidRow++
+			require.ErrorIs(t, err, focus.ErrIncomplete, "%q", whole[:cut])
+		} else if !assert.ErrorAs(t, err, &refused) {
+			break
+		}
+	}
+	assert.Greater(t, cutMidRow, 100)
+}
+
+func TestNullsAreReadHoweverTheyAreWritten(t *testing.T) {
+	for _, null := range []string{"", "NULL", "null"} {
+		r, err := read(t, header+strings.Replace(row("1", "02", null, null), "1,1,1,1", "1,1,"+null+",1", 1), func(c *focus.Charge) error {
+			assert.Empty(t, c.Value("ServiceName"))
+			assert.Empty(t, c.Tags())
+			assert.Empty(t, c.Value("NoSuchColumn"))
+			assert.Equal(t, "AWS", c.Provider())
+			return nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, [4]string{"1", "1", "0", "1"}, sums(r))
+		rules := []string{}
+		for _, f := range r.Findings {
+			rules = append(rules, f.Rule)
+		}
+		assert.Contains(t, rules, "ContractedCost.not_null")
+		assert.Contains(t, rules, "ServiceName.not_null")
+	}
+}
+
+func TestFindingsNameTheRuleAndItsFirstPlace(t *testing.T) {
+	text := header + row("1", "02", "ec2", `{}`) + strings.Replace(row("2", "03", "s3", `"no": "braces"`), "2026-05-03T01:00:00Z", "2026-05-03T00:00:00Z", 1)
+	tags := []string{}
+	r, err := read(t, text, func(c *focus.Charge) error { tags = append(tags, c.Tags()["no"]); return nil })
+	require.NoError(t, err)
+	assert.Equal(t, []string{"", "braces"}, tags)
+	assert.Contains(t, r.Findings, focus.Finding{Rule: "ChargePeriodEnd.order", Rows: 1, Line: 3, Column: 76})
+	assert.Contains(t, r.Findings, focus.Finding{Rule: "InvoiceIssuerName.present", Rows: 1, Line: 1})
+	found := false
+	for _, f := range r.Findings {
+		found = found || f.Rule == "Tags.type" && f.Line == 3
+	}
+	assert.True(t, found)
+}
+
+func TestVersionsAreToldByTheirColumns(t *testing.T) {
+	for version, extra := range map[focus.Version]string{
+		focus.V1_0: "ResourceId", focus.V1_1: "SkuMeter", focus.V1_2: "InvoiceId", focus.V1_3: "HostProviderName,AllocatedMethodId", focus.V1_4: "InvoiceDetailId",
+	} {
+		r, err := read(t, strings.TrimSpace(header)+","+extra+"\n", nil)
+		require.NoError(t, err)
+		assert.Equal(t, version, r.Version, version.String())
+	}
+	r, err := read(t, strings.Replace(header, "ProviderName", "ServiceProviderName,HostProviderName", 1), nil)
+	require.NoError(t, err)
+	assert.Equal(t, focus.V1_4, r.Version)
+}
+
+func cells(t *testing.T, s focus.GroupSettings, text string) (focus.Portion, *focus.Grouper) {
+	t.Helper()
+	g := focus.NewGrouper(s)
+	_, err := read(t, text, g.Add)
+	require.NoError(t, err)
+	return g.Portion(), g
+}
+
+func one(t *testing.T, p focus.Portion) (focus.Statement, focus.Cells) {
+	t.Helper()
+	require.Len(t, p, 1)
+	for s, c := range p {
+		return s, c
+	}
+	return focus.Statement{}, nil
+}
+
+func TestRowsAreGroupedByColumnsAndTags(t *testing.T) {
+	s := focus.GroupSettings{Columns: []string{"Provider", "ServiceName", "tag:cost center"}, Interval: focus.Daily, MaxCells: 10}
+	p, g := cells(t, s, header+row("1", "02", "ec2", `{"CostCenter": "7"}`)+row("2", "02", "ec2", `{" cost-center": "7 "}`)+row("4", "03", "ec2", `{"n": 1, "x": null}`))
+	statement, got := one(t, p)
+	assert.Equal(t, focus.Statement{Provider: "AWS", Account: "acc", Start: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}, statement)
+	require.Len(t, got, 2)
+	for _, c := range got {
+		if c.Start.Day() == 2 {
+			assert.Equal(t, []string{"AWS", "ec2", "7"}, c.Values)
+			assert.Equal(t, "3", c.Costs[focus.Effective].String())
+		} else {
+			assert.Equal(t, []string{"AWS", "ec2", ""}, c.Values)
+		}
+		assert.Equal(t, 24*time.Hour, c.End.Sub(c.Start))
+	}
+	assert.Zero(t, g.Overflowed())
+}
+
+func TestCellsBeyondTheLimitOverflowWithExactTotals(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(header)
+	for i := range 100 {
+		text.WriteString(row("0.1", "02", fmt.Sprintf("s%d", i), `{}`))
+	}
+	p, g := cells(t, focus.GroupSettings{Columns: []string{"ServiceName"}, Interval: focus.Monthly, MaxCells: 10}, text.String())
+	_, got := one(t, p)
+	assert.Len(t, got, 11)
+	assert.Equal(t, 90, g.Overflowed())
+	bill := focus.NewBill()
+	bill.Commit(bill.Plan(focus.File{Path: "f"}, p, nil))
+	total := bill.Totals()
+	assert.Equal(t, "10", total[focus.Billed].String())
+}
+
+func TestAMonthlyChargeIsSpreadOverItsDaysExactly(t *testing.T) {
+	text := header + strings.Replace(row("100", "01", "plan", `{}`), "2026-05-01T01:00:00Z", "2027-05-01T00:00:00Z", 1)
+	s := focus.GroupSettings{Columns: []string{"ServiceName"}, Interval: focus.Daily, Spread: true, MaxCells: 1000}
+	p, _ := cells(t, s, text)
+	_, got := one(t, p)
+	assert.Len(t, got, 31, "a year's purchase stays within the billing period")
+	var sum money.Amount
+	for _, c := range got {
+		sum = sum.Plus(c.Costs[focus.Billed])
+		assert.InDelta(t, 100.0/31, c.Costs[focus.Billed].Float64(), 1e-9)
+	}
+	assert.Equal(t, "100", sum.String())
+
+	s.Spread = false
+	p, _ = cells(t, s, text)
+	_, got = one(t, p)
+	assert.Len(t, got, 1)
+
+	s.Spread, s.Interval = true, focus.Hourly
+	p, _ = cells(t, s, header+strings.Replace(row("1", "02", "x", `{}`), "2026-05-02T01:00:00Z", "2026-05-02T02:30:00Z", 1))
+	_, got = one(t, p)
+	assert.Len(t, got, 3)
+}
+
+func at(minute int) time.Time { return time.Date(2026, 6, 1, 0, minute, 0, 0, time.UTC) }
+
+func portion(t *testing.T, rows ...string) focus.Portion {
+	t.Helper()
+	p, _ := cells(t, focus.GroupSettings{Columns: []string{"ServiceName"}, Interval: focus.Daily, MaxCells: 1000}, header+strings.Join(rows, ""))
+	return p
+}
+
+func billed(b *focus.Bill) string {
+	t := b.Totals()
+	return t[focus.Billed].String()
+}
+
+func TestAReissueReplacesAndPartsAddUp(t *testing.T) {
+	b := focus.NewBill()
+	take := func(path, delivery string, minute int, p focus.Portion, gone ...string) *focus.Plan {
+		plan := b.Plan(focus.File{Path: path, Delivery: delivery, Modified: at(minute)}, p, func(path string) bool { return slices.Contains(gone, path) })
+		b.Commit(plan)
+		return plan
+	}
+	take("a-1", "a", 1, portion(t, row("1", "02", "ec2", `{}`)))
+	take("a-2", "a", 2, portion(t, row("2", "02", "ec2", `{}`)))
+	assert.Equal(t, "3", billed(b), "two parts of one delivery")
+
+	again := take("a-1", "a", 3, portion(t, row("1", "02", "ec2", `{}`)))
+	assert.Empty(t, again.Changes, "the same again changes nothing")
+
+	plan := take("a-1", "a", 4, portion(t, row("5", "02", "ec2", `{}`)))
+	assert.Equal(t, "7", billed(b), "a rewritten part replaces itself")
+	require.Len(t, plan.Changes, 1)
+	assert.Equal(t, "3", plan.Changes[0].Before[focus.Billed].String())
+	assert.Equal(t, "7", plan.Changes[0].After[focus.Billed].String())
+
+	take("a-1", "a", 5, portion(t, row("5", "02", "ec2", `{}`)), "a-2")
+	assert.Equal(t, "5", billed(b), "a part that a re-run no longer has is given up")
+
+	plan = take("b", "b", 6, portion(t, row("10", "03", "s3", `{}`)))
+	assert.Equal(t, "10", billed(b), "a later delivery of the period replaces")
+	require.Len(t, plan.Changes, 2)
+
+	plan = take("old", "old", 2, portion(t, row("100", "03", "s3", `{}`)))
+	assert.Len(t, plan.Superseded, 1)
+	assert.Equal(t, "10", billed(b), "an older delivery that arrives late does not")
+
+	june := strings.NewReplacer("2026-06-01", "2026-07-01", "2026-05-", "2026-06-").Replace(row("1", "02", "ec2", `{}`))
+	take("c", "c", 7, portion(t, june))
+	assert.Equal(t, "11", billed(b), "another period is another statement")
+	assert.Len(t, b.Statements(), 2)
+
+	take("c", "c", 8, portion(t))
+	assert.Equal(t, "10", billed(b), "a file that no longer covers a period gives it up")
+	assert.Len(t, b.Statements(), 1)
+}
+
+func TestTheBillIsWhatItsLatestDeliveriesAddUpToInAnyOrderOfChanges(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 200 {
+		b := focus.NewBill()
+		type file struct {
+			focus.File
+			cost int
+		}
+		latest := map[string]file{} // what the oracle knows: path → newest version
+		sent := money.Amount{}
+		for minute := range 30 {
+			delivery := fmt.Sprintf("d%d", rng.IntN(4))
+			f := file{focus.File{Path: delivery + "/" + fmt.Sprint(rng.IntN(3)), Delivery: delivery, Modified: at(minute)}, rng.IntN(100)}
+			plan := b.Plan(f.File, portion(t, row(fmt.Sprint(f.cost), "02", "s", `{}`)), nil)
+			for _, c := range plan.Changes {
+				sent = sent.Plus(c.After[focus.Billed]).Minus(c.Before[focus.Billed])
+			}
+			b.Commit(plan)
+			for path, other := range latest {
+				if other.Delivery != f.Delivery {
+					delete(latest, path)
+				}
+			}
+			latest[f.Path] = f
+			want := 0
+			for _, f := range latest {
+				want += f.cost
+			}
+			require.Equal(t, fmt.Sprint(want), billed(b))
+			require.Equal(t, fmt.Sprint(want), sent.String(), "the changes sent add up to the bill")
+		}
+	}
+}
+
+func TestABillSurvivesStorage(t *testing.T) {
+	b := focus.NewBill()
+	b.Commit(b.Plan(focus.File{Path: "a", Delivery: "d", Modified: at(1)}, portion(t, row("1.25", "02", "ec2", `{}`), row("2", "03", "s3", `{}`)), nil))
+	restored := focus.NewBill()
+	for _, s := range b.Statements() {
+		snapshot, ok := b.Snapshot(s)
+		require.True(t, ok)
+		text, err := json.Marshal(snapshot)
+		require.NoError(t, err)
+		var back focus.Snapshot
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.NoError(t, restored.Restore(back, 1))
+		require.Error(t, focus.NewBill().Restore(back, 2))
+	}
+	assert.Equal(t, b.Statements(), restored.Statements())
+	assert.Equal(t, billed(b), billed(restored))
+	plan := restored.Plan(focus.File{Path: "a", Delivery: "d", Modified: at(2)}, portion(t, row("1.25", "02", "ec2", `{}`), row("2", "03", "s3", `{}`)), nil)
+	assert.Empty(t, plan.Changes)
+	_, ok := b.Snapshot(focus.Statement{})
+	assert.False(t, ok)
+}
+
+type parquetRow struct {
+	BilledCost         int64             `parquet:"BilledCost,decimal(4:18)"`
+	EffectiveCost      string            `parquet:"EffectiveCost"`
+	ContractedCost     float64           `parquet:"ContractedCost"`
+	ListCost           *float64          `parquet:"ListCost,optional"`
+	BillingCurrency    string            `parquet:"BillingCurrency"`
+	BillingPeriodStart time.Time         `parquet:"BillingPeriodStart,timestamp(millisecond)"`
+	BillingPeriodEnd   time.Time         `parquet:"BillingPeriodEnd,timestamp(microsecond)"`
+	ChargePeriodStart  time.Time         `parquet:"ChargePeriodStart,timestamp(nanosecond)"`
+	ChargePeriodEnd    string            `parquet:"ChargePeriodEnd"`
+	ProviderName       string            `parquet:"ProviderName"`
+	Tags               map[string]string `parquet:"Tags"`
+	ServiceName        *string           `parquet:"ServiceName,optional"`
+}
+
+func parquetFile(t testing.TB, rows []parquetRow) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[parquetRow](&b, parquet.Compression(&parquet.Zstd))
+	_, err := w.Write(rows)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+func parquetRows(n int) []parquetRow {
+	service := "ec2"
+	rows := make([]parquetRow, n)
+	for i := range rows {
+		rows[i] = parquetRow{
+			BilledCost: -15001, EffectiveCost: "0.1", ContractedCost: 0.25, BillingCurrency: "EUR",
+			BillingPeriodStart: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), BillingPeriodEnd: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC),
+			ChargePeriodStart: time.Date(2026, 5, 2, 3, 0, 0, 0, time.UTC), ChargePeriodEnd: "2026-05-02T04:00:00Z",
+			ProviderName: "AWS", ServiceName: &service,
+			Tags: map[string]string{"org": "shop", "n": fmt.Sprint(i), "empty": ""},
+		}
+	}
+	rows[0].Tags, rows[0].ServiceName = nil, nil
+	return rows
+}
+
+func TestParquetIsReadLikeText(t *testing.T) {
+	file := parquetFile(t, parquetRows(200))
+	src, err := focus.OpenParquet(bytes.NewReader(file), int64(len(file)))
+	require.NoError(t, err)
+	n := 0
+	r, err := focus.ReadAll(src, func(c *focus.Charge) error {
+		if n == 0 {
+			assert.Empty(t, c.Tags())
+			assert.Empty(t, c.Value("ServiceName"))
+		} else {
+			assert.Equal(t, map[string]string{"org": "shop", "n": fmt.Sprint(n), "empty": ""}, c.Tags())
+			assert.Equal(t, "ec2", c.Value("ServiceName"))
+		}
+		assert.Equal(t, time.Date(2026, 5, 2, 3, 0, 0, 0, time.UTC), c.Start)
+		assert.Equal(t, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), c.BillingEnd)
+		n++
+		return nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, [4]string{"-300.02", "20", "50", "0"}, sums(r))
+	for _, f := range r.Findings {
+		assert.NotContains(t, []string{"BilledCost.type", "ChargePeriodStart.type", "Tags.type"}, f.Rule)
+	}
+}
+
+func TestABrokenParquetFileIsIncompleteOrRefusedAndNeverPanics(t *testing.T) {
+	file := parquetFile(t, parquetRows(20))
+	for cut := 0; cut < len(file); cut += 37 {
+		_, err := focus.OpenParquet(bytes.NewReader(file[:cut]), int64(cut))
+		require.ErrorIs(t, err, focus.ErrIncomplete)
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 500 {
+		broken := bytes.Clone(file)
+		for range 1 + rng.IntN(8) {
+			broken[rng.IntN(len(broken)-4)] ^= byte(1 << rng.IntN(8))
+		}
+		src, err := focus.OpenParquet(bytes.NewReader(broken), int64(len(broken)))
+		if err != nil {
+			continue
+		}
+		_, _ = focus.ReadAll(src, func(*focus.Charge) error { return nil })
+	}
+}
+
+func FuzzCSV(f *testing.F) {
+	f.Add(header + row("1.5", "02", "ec2", `{"a": "b"}`))
+	f.Add(header + "\"")
+	f.Add("\ufeff" + header + row("NULL", "31", "", `"a": 1`))
+	f.Fuzz(func(t *testing.T, text string) {
+		src, err := focus.OpenCSV(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		g := focus.NewGrouper(focus.GroupSettings{Columns: []string{"ServiceName", "tag:a"}, Interval: focus.Daily, Spread: true, MaxCells: 100})
+		r, err := focus.ReadAll(src, g.Add)
+		if err != nil {
+			return
+		}
+		b := focus.NewBill()
+		b.Commit(b.Plan(focus.File{Path: "f"}, g.Portion(), nil))
+		total := b.Totals()
+		for i := range total {
+			require.Zero(t, total[i].Cmp(r.Totals[i]))
+		}
+	})
+}
