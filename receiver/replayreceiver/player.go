@@ -248,12 +248,13 @@ func (p *player) offer(play, deliver context.Context, r *record, by int64) bool 
 	delay, degraded := p.cfg.Retry.InitialInterval, false
 	for {
 		err := out.consume(ctx, &r.batch)
+		permanent := consumererror.IsPermanent(err)
+		if degraded && (err == nil || permanent) {
+			componentstatus.ReportStatus(out.host, componentstatus.NewEvent(componentstatus.StatusOK))
+		}
 		if err == nil {
 			out.end(ctx, s, items, nil)
 			p.score.emitted(s, r.batch.items)
-			if degraded {
-				componentstatus.ReportStatus(out.host, componentstatus.NewEvent(componentstatus.StatusOK))
-			}
 			return true
 		}
 		left := r.batch.items
@@ -261,7 +262,7 @@ func (p *player) offer(play, deliver context.Context, r *record, by int64) bool 
 		if kept {
 			p.score.emittedPart(s, left-r.batch.items)
 		}
-		if consumererror.IsPermanent(err) {
+		if permanent {
 			out.end(ctx, s, items, err)
 			p.score.refused(s, r.batch.items)
 			p.log.Warn("The pipeline refused a request for good", zap.Stringer("signal", s), zap.String("file", r.file.plan.path),

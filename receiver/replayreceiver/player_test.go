@@ -280,23 +280,30 @@ func TestWhatAPipelineChangedBeforeItRefusedIsOfferedAsRecorded(t *testing.T) {
 }
 
 func TestLastingRefusalShowsInTheStatusAndRecovers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cfg := testdataConfig()
-		st := newStage(t, cfg, signalTraces)
-		refuse := errors.New("queue is full")
-		st.answer = func(_ context.Context, _ signal, nth int) error {
-			if nth < 10 {
-				return refuse
-			}
-			return nil
-		}
-		st.toTheEnd()
-		events := st.status()
-		require.Len(t, events, 3)
-		assert.Equal(t, componentstatus.StatusRecoverableError, events[0].Status())
-		assert.Equal(t, refuse, events[0].Err())
-		assert.Equal(t, componentstatus.StatusOK, events[1].Status())
-	})
+	refuse := errors.New("queue is full")
+	for name, last := range map[string]error{"taken": nil, "dropped": consumererror.NewPermanent(refuse)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := newStage(t, testdataConfig(), signalTraces)
+				st.answer = func(_ context.Context, _ signal, nth int) error {
+					switch {
+					case nth < 10:
+						return refuse
+					case nth == 10:
+						return last
+					}
+					return nil
+				}
+				st.toTheEnd()
+				events := st.status()
+				require.Len(t, events, 3)
+				assert.Equal(t, componentstatus.StatusRecoverableError, events[0].Status())
+				assert.Equal(t, refuse, events[0].Err())
+				assert.Equal(t, componentstatus.StatusOK, events[1].Status())
+				assert.Zero(t, events[1].Attributes().Len(), "recovered, not finished")
+			})
+		})
+	}
 }
 
 func TestPermanentRefusalIsDroppedAndCounted(t *testing.T) {

@@ -40,6 +40,12 @@ func TestReadAheadStopsAtItsBoundAndSharesItEvenly(t *testing.T) {
 		cfg.ReadAheadBytes = 20 * len(line)
 		ra, files := newTestReadAhead(t, cfg, write(t, "a.jsonl", many), write(t, "b.jsonl", many))
 		defer ra.close()
+		// The first file may have read ahead before the second was open.
+		for _, of := range files {
+			for range 20 {
+				ra.release(ra.next(of))
+			}
+		}
 		synctest.Wait() // until every reader is blocked
 		for _, of := range files {
 			assert.Len(t, of.queue, 10)
@@ -51,7 +57,7 @@ func TestReadAheadStopsAtItsBoundAndSharesItEvenly(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, 10*len(line), files[0].held, "what is given back is read again")
 
-		for range 500 - 3 {
+		for range 500 - 20 - 3 {
 			ra.release(ra.next(files[0]))
 		}
 		assert.Nil(t, ra.next(files[0]))

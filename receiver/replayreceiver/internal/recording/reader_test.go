@@ -232,7 +232,7 @@ func TestMemoryStaysConstantOnAnEndlessLine(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	_, err = rd.Next(buf)
 	runtime.ReadMemStats(&after)
-	assert.ErrorIs(t, err, ErrTooLong)
+	require.ErrorIs(t, err, ErrTooLong)
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8*testLimits.RecordBytes))
 	rec, err = rd.Next(buf)
 	require.NoError(t, err)
