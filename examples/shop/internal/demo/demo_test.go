@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // screen is what the user sees.
 type screen struct {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/hex"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -76,6 +77,7 @@ type Sink struct {
 
 	mu     sync.Mutex
 	spans  []Span
+	traces map[string][]Span
 	logs   []Record
 	points []Point
 }
@@ -87,7 +89,7 @@ func Start(t testing.TB) *Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sink{Address: listener.Addr().String()}
+	s := &Sink{Address: listener.Addr().String(), traces: map[string][]Span{}}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
 	coltrace.RegisterTraceServiceServer(server, s)
 	colmetrics.RegisterMetricsServiceServer(server, metricsOf{s: s})
@@ -107,6 +109,14 @@ func Start(t testing.TB) *Sink {
 // Spans returns the spans that keep says yes to.
 func (s *Sink) Spans(keep func(Span) bool) []Span { return kept(s, &s.spans, keep) }
 
+// InTrace returns the spans of one trace that keep says yes to, without going through all the others.
+func (s *Sink) InTrace(trace string, keep func(Span) bool) []Span {
+	s.mu.Lock()
+	spans := slices.Clone(s.traces[trace])
+	s.mu.Unlock()
+	return slices.DeleteFunc(spans, func(span Span) bool { return !keep(span) })
+}
+
 // Logs returns the log records that keep says yes to.
 func (s *Sink) Logs(keep func(Record) bool) []Record { return kept(s, &s.logs, keep) }
 
@@ -118,6 +128,7 @@ func (s *Sink) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spans, s.logs, s.points = nil, nil, nil
+	clear(s.traces)
 }
 
 func kept[T any](s *Sink, all *[]T, keep func(T) bool) []T {
@@ -140,7 +151,9 @@ func (s *Sink) Export(_ context.Context, req *coltrace.ExportTraceServiceRequest
 		resource := attributes(rs.GetResource().GetAttributes())
 		for _, ss := range rs.GetScopeSpans() {
 			for _, span := range ss.GetSpans() {
-				s.spans = append(s.spans, Span{span, resource, attributes(span.GetAttributes())})
+				kept := Span{span, resource, attributes(span.GetAttributes())}
+				s.spans = append(s.spans, kept)
+				s.traces[kept.Trace()] = append(s.traces[kept.Trace()], kept)
 			}
 		}
 	}

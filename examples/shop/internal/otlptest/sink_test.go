@@ -76,6 +76,9 @@ func TestSinkKeepsWhatItGets(t *testing.T) {
 	}
 	assert.Equal(t, map[string]float64{"s": 8.5, "g": 7, "h": 13}, got)
 
+	assert.Len(t, s.InTrace("01", func(s Span) bool { return s.Failed() }), 1)
+	assert.Empty(t, s.InTrace("01", func(s Span) bool { return !s.Failed() }))
+	assert.Empty(t, s.InTrace("02", func(Span) bool { return true }))
 	s.Forget()
 	assert.Empty(t, s.Spans(func(Span) bool { return true }))
 }

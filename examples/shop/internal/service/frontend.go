@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync/atomic"
+	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -33,8 +33,7 @@ type frontend struct {
 	checkout shoppb.CheckoutClient
 	canary   shoppb.CheckoutClient
 	views    metric.Int64Counter
-	// labelled counts the views that got a session's identifier since the fault went on.
-	labelled atomic.Int64
+	labelled sessions
 }
 
 func startFrontend(env Env, run *Running, listeners ...net.Listener) error {
@@ -152,12 +151,38 @@ func (f *frontend) callCart(ctx context.Context, method, url string, in, out any
 
 func (f *frontend) countView(r *http.Request, page string) {
 	attrs := []attribute.KeyValue{attribute.String("shop.page", page)}
+	session := r.Header.Get(SessionHeader)
 	if params, on := f.Faults.Lookup(fault.UnboundedLabel); !on {
-		f.labelled.Store(0)
-	} else if session := r.Header.Get(SessionHeader); session != "" && f.labelled.Add(1) <= int64(params.Number("max_values")) {
+		f.labelled.clear()
+	} else if session != "" && f.labelled.admit(session, int(params.Number("max_values"))) {
 		attrs = append(attrs, semconv.SessionID(session))
 	}
 	f.views.Add(r.Context(), 1, metric.WithAttributes(attrs...))
+}
+
+// sessions are those whose identifier is on the metric since the fault went on.
+type sessions struct {
+	mu    sync.Mutex
+	known map[string]bool
+}
+
+// admit tells whether a session may be on the metric, of which there are never more than limit.
+func (s *sessions) admit(session string, limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = map[string]bool{}
+	}
+	if len(s.known) < limit {
+		s.known[session] = true
+	}
+	return s.known[session]
+}
+
+func (s *sessions) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = nil
 }
 
 func readJSON(r *http.Request, into any) error {

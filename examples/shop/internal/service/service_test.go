@@ -123,6 +123,17 @@ func TestEveryErrorHasAStatusAndAName(t *testing.T) {
 	assert.EqualError(t, &failure{message: "m", cause: cause}, "m: cause")
 }
 
+func TestSessionsOnTheMetricAreBounded(t *testing.T) {
+	s := &sessions{}
+	for i := range 10 {
+		session := strconv.Itoa(i)
+		assert.Equal(t, i < 3, s.admit(session, 3))
+		assert.True(t, s.admit("0", 3), "one that is known stays")
+	}
+	s.clear()
+	assert.True(t, s.admit("9", 3))
+}
+
 func TestPauseEndsWithItsContext(t *testing.T) {
 	require.NoError(t, pause(t.Context(), 0))
 	require.NoError(t, pause(t.Context(), time.Millisecond))
