@@ -66,6 +66,13 @@ const stateOrder = ["exhausted", "burning", "frozen", "ok", "insufficient_data"]
 
 const level = (severity) => (severity === "page" ? "bad" : severity === "ticket" ? "warn" : "");
 
+// budgetText says what is left of a budget, or how many budgets were spent.
+function budgetText(left) {
+  if (!isNumber(left)) return el("span", "", "–");
+  if (left >= 0) return el("span", "", el("b", "", percent(left, 0)), " left");
+  return el("span", "", el("b", "", `${burnText(1 - left)}×`), " spent");
+}
+
 function objectiveRow(s) {
   const pages = (s.alerts || []).some((a) => a.severity === "page");
   let [look, label] = stateLook[s.state] || ["", String(s.state)];
@@ -81,7 +88,7 @@ function objectiveRow(s) {
   fill.style.width = `${isNumber(left) && left <= 0 ? 100 : 100 * share}%`;
   const budget = el("div", "budget",
     el("div", "figures",
-      withTitle(el("span", "", el("b", "", isNumber(left) ? percent(left, 0) : "–"), " left"), `error budget left of ${s.window}`),
+      withTitle(budgetText(left), `error budget of ${s.window}`),
       withTitle(el("span", "sub", `${ratio(s.compliance)} of ${ratio(s.target)}`), "compliance of target")),
     el("div", `bar ${tone}`, isNumber(left) ? fill : null));
 
