@@ -364,6 +364,27 @@ func TestWhatWasRefusedIsSentAgain(t *testing.T) {
 	})
 }
 
+func TestAReplayThatOutrunsTheTimerLosesNoEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, h := newBook(t, slo.Demo())
+		sink := new(consumertest.MetricsSink)
+		c := newCollector(nil)
+		x, err := c.factory.CreateTracesToMetrics(t.Context(), c.set, c.cfg, sink)
+		require.NoError(t, err)
+		require.NoError(t, x.Start(t.Context(), h))
+		before := time.Now()
+		for i := range 10 {
+			feed(engine, epoch.Add(time.Duration(i)*5000*time.Second), 5000, false) // 1,000 slices
+			synctest.Wait()
+		}
+		assert.Equal(t, before, time.Now(), "no timer was waited for")
+		require.NoError(t, x.Shutdown(t.Context()))
+		good, _ := total(sink)
+		assert.InDelta(t, 50_000, good, 0)
+		assert.Zero(t, engine.Stats().SlicesDropped)
+	})
+}
+
 func TestPayloadsAreNeitherReadNorRefused(t *testing.T) {
 	x := &instance{}
 	assert.NoError(t, x.ConsumeTraces(t.Context(), ptrace.NewTraces()))

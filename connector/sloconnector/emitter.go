@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -28,6 +29,7 @@ type emitter struct {
 	telemetry *metadata.TelemetryBuilder
 	writer    writer
 	clock     func() time.Time
+	refused   atomic.Bool // the last metrics were refused: the next try waits for the timer
 
 	mu        sync.Mutex // guards all below, and holds deliveries apart
 	engine    *slo.Engine
@@ -96,6 +98,9 @@ func (e *emitter) run(ctx context.Context) {
 			return
 		case <-e.engine.Wake():
 			e.sendAlerts(ctx)
+			if e.engine.Pressing() && !e.refused.Load() {
+				e.sendMetrics(ctx)
+			}
 		case <-ticker.C:
 			e.flush(ctx)
 		}
@@ -146,9 +151,11 @@ func (e *emitter) sendMetrics(ctx context.Context) {
 	}
 	if err := e.instances[at].metrics.ConsumeMetrics(ctx, md); err != nil {
 		e.engine.ReturnEvents(events)
+		e.refused.Store(true)
 		e.failed(ctx, "metrics", err)
 		return
 	}
+	e.refused.Store(false)
 	e.telemetry.ConnectorSloPoints.Add(ctx, int64(points))
 }
 

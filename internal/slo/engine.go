@@ -23,7 +23,8 @@ const Overflow = "otel.cardinality_overflow"
 const (
 	maxSources     = 10_000
 	maxTransitions = 4096
-	maxPending     = 512
+	maxPending     = 4096
+	manyPending    = 256 // a reader is woken before the bound is reached: a replay can outrun its timer
 	noTime         = math.MinInt64
 )
 
@@ -78,7 +79,7 @@ func (s Settings) Validate() error {
 type Engine struct {
 	settings Settings
 	fine     time.Duration
-	wake     chan struct{} // has a value when transitions wait
+	wake     chan struct{} // has a value when transitions or very many events wait
 
 	mu          sync.Mutex // guards all below
 	objectives  []*objective
@@ -93,6 +94,7 @@ type Engine struct {
 	transitions []Transition
 	owner       string // who takes events and transitions
 	emitting    bool
+	pressing    bool // very many events wait
 	moved       bool // time or coverage changed since the last snapshot
 	stats       Stats
 }
@@ -202,7 +204,7 @@ func (e *Engine) Settings() Settings { return e.settings }
 // SliceWidth is the width of the finest slice.
 func (e *Engine) SliceWidth() time.Duration { return e.fine }
 
-// Wake has a value whenever transitions wait to be taken.
+// Wake has a value whenever transitions, or very many events, wait to be taken.
 func (e *Engine) Wake() <-chan struct{} { return e.wake }
 
 // Bounds are the event times the book accepts from a source at clock time now, both included.
@@ -345,6 +347,10 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 		}
 		if e.emitting {
 			e.pendLocked(g, s)
+			if len(g.pending) >= manyPending {
+				e.pressing = true
+				e.wakeLocked()
+			}
 		}
 		if s.start > g.edge && g.edge != noTime {
 			e.expireGroupLocked(o, g, s.latest)
@@ -443,6 +449,10 @@ func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, rea
 		e.stats.TransitionsDropped++
 	}
 	e.transitions = append(e.transitions, t)
+	e.wakeLocked()
+}
+
+func (e *Engine) wakeLocked() {
 	select {
 	case e.wake <- struct{}{}:
 	default:

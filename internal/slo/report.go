@@ -150,10 +150,18 @@ func (e *Engine) Release(owner string) {
 	}
 }
 
+// Pressing reports whether very many events wait: the reader should not wait for its timer.
+func (e *Engine) Pressing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pressing
+}
+
 // TakeEvents hands out all events counted since the last call. What could not be delivered goes back by ReturnEvents.
 func (e *Engine) TakeEvents() []SliceEvents {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.pressing = false
 	var out []SliceEvents
 	for index, o := range e.objectives {
 		for _, g := range o.sorted() {
