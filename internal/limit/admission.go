@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package limit
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	// A seat nobody used for this many windows is free again: quickly where there is room, slowly where others wait, so that a
+	// stream of values seen once cannot walk through all the seats.
+	idleWindows          = 2
+	idleWindowsContested = 10
+)
+
+// admission holds who, of all values of an attribute or all series of a metric, is let through in the current window. A seat
+// once given is kept until the window's edge; there, whoever waits and weighs a given factor more than the lightest seat, and
+// also stands out of the crowd that waits by the same factor, takes that seat.
+type admission struct {
+	limit   int
+	seats   map[uint64]*seat
+	waiting *heavyHitters // nil until somebody was refused
+	demand  hyperLogLog   // everybody who asked in this window; filled from the moment somebody is refused
+
+	refused       float64 // weight refused in this window
+	lastDemand    float64 // demand estimate of the window before
+	contested     bool    // somebody was refused in this window
+	wasContested  bool    // or in the one before
+	displacements uint64
+}
+
+type seat struct {
+	weight float64 // in this window, counted while contested
+	idle   uint8   // windows in a row without use
+	used   bool    // in this window
+	// vacated seats are free from the next window on.
+	vacated bool
+}
+
+const seatBytes = 64
+
+// crowded tells whether weights have to be counted.
+func (a *admission) crowded() bool { return a.contested || a.wasContested }
+
+// find returns the seat of a hash, or nil.
+func (a *admission) find(hash uint64) *seat { return a.seats[hash] }
+
+// ask gives a seat while there is room.
+func (a *admission) ask(hash uint64, room bool) *seat {
+	if len(a.seats) >= a.limit || !room {
+		return nil
+	}
+	if a.seats == nil {
+		a.seats = map[uint64]*seat{}
+	}
+	s := &seat{used: true}
+	a.seats[hash] = s
+	return s
+}
+
+// refuse notes the weight of somebody without a seat.
+func (a *admission) refuse(hash uint64, weight float64) {
+	if a.waiting == nil {
+		a.waiting = newHeavyHitters(waitingSize(a.limit))
+	}
+	if !a.contested {
+		a.contested = true
+		if !a.wasContested {
+			for seated := range a.seats {
+				a.demand.insert(seated)
+			}
+		}
+	}
+	a.demand.insert(hash)
+	if weight > 0 {
+		a.refused += weight
+		a.waiting.offer(hash, weight)
+	}
+}
+
+// waitingSize is how many hashes are watched while they wait.
+func waitingSize(limit int) int { return 4 * min(max(limit, 16), 4096) }
+
+// clear takes all seats back.
+func (a *admission) clear() { clear(a.seats) }
+
+// edge closes the window: it frees idle seats, lets the heavy displace the light and tells whether anybody lost or won a seat.
+func (a *admission) edge(factor float64) bool {
+	changed := a.freeIdle()
+	if a.contested {
+		changed = a.displace(factor) || changed
+	}
+	a.lastDemand = a.wanted()
+	for _, s := range a.seats {
+		s.weight, s.used = 0, false
+	}
+	if a.waiting != nil {
+		a.waiting.reset()
+	}
+	a.demand.reset()
+	a.refused = 0
+	a.wasContested, a.contested = a.contested, false
+	return changed
+}
+
+func (a *admission) freeIdle() bool {
+	patience := uint8(idleWindows)
+	if a.crowded() {
+		patience = idleWindowsContested
+	}
+	freed := false
+	for hash, s := range a.seats {
+		if s.vacated {
+			delete(a.seats, hash)
+			continue
+		}
+		if s.used {
+			s.idle = 0
+			continue
+		}
+		if s.idle++; s.idle >= patience {
+			delete(a.seats, hash)
+			freed = true
+		}
+	}
+	return freed
+}
+
+// displace seats the heaviest of those who wait: on free seats first, then in place of the lightest.
+func (a *admission) displace(factor float64) bool {
+	type seated struct {
+		hash   uint64
+		weight float64
+	}
+	order := make([]seated, 0, len(a.seats))
+	for hash, s := range a.seats {
+		order = append(order, seated{hash, s.weight})
+	}
+	slices.SortFunc(order, func(x, y seated) int { return cmp.Or(cmp.Compare(x.weight, y.weight), cmp.Compare(x.hash, y.hash)) })
+	wait := slices.Clone(a.waiting.heap)
+	slices.SortFunc(wait, func(x, y hitter) int {
+		return cmp.Or(cmp.Compare(y.weight-y.excess, x.weight-x.excess), cmp.Compare(x.hash, y.hash))
+	})
+	crowd := a.refused / max(a.demand.estimate()-float64(len(a.seats)), 1)
+	changed := false
+	for _, w := range wait {
+		weight := w.weight - w.excess
+		if weight < factor*crowd {
+			break
+		}
+		if len(a.seats) >= a.limit {
+			if len(order) == 0 || weight < factor*order[0].weight {
+				break
+			}
+			delete(a.seats, order[0].hash)
+			order = order[1:]
+			a.displacements++
+		}
+		a.seats[w.hash] = &seat{}
+		changed = true
+	}
+	return changed
+}
+
+// wanted is how many distinct hashes asked in this window.
+func (a *admission) wanted() float64 {
+	if a.contested {
+		return max(a.demand.estimate(), float64(len(a.seats)))
+	}
+	used := 0
+	for _, s := range a.seats {
+		if s.used {
+			used++
+		}
+	}
+	return float64(used)
+}
+
+func (a *admission) bytes() int64 {
+	n := int64(len(a.seats))*seatBytes + a.demand.bytes()
+	if a.waiting != nil {
+		n += heavyHittersBytes(a.waiting.size)
+	}
+	return n
+}

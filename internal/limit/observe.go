@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package limit
+
+import "math"
+
+// Number takes in a point of a sum or a gauge. monotonic makes a negative value invalid.
+func (m *Metric) Number(p *Point, kind Kind, v Number, monotonic, closed bool) Outcome {
+	m.l.effective(p)
+	r := m.route(p, kind, closed)
+	if r.reason != ReasonNone {
+		return Outcome{Verdict: Dropped, Reason: r.reason}
+	}
+	valid := p.NoValue || !p.Malformed && v.finite() && (!monotonic || !v.negative())
+	switch kind {
+	case KindCumulative:
+		return m.cumulativeNumber(p, r, v, valid)
+	case KindLevel, KindGauge:
+		return m.level(p, r, v, valid)
+	}
+	m.weigh(p, weightOf(v, valid && !p.NoValue && monotonic))
+	if r.group == nil {
+		return Outcome{}
+	}
+	if p.NoValue || !valid {
+		return m.dropped(p, r, invalidOr(p.NoValue))
+	}
+	out := m.touch(p, r)
+	if out.Carrier {
+		r.group.total = accumulator{}
+	}
+	r.group.total.add(v)
+	return out
+}
+
+func invalidOr(noValue bool) Reason {
+	if noValue {
+		return ReasonNoValue
+	}
+	return ReasonInvalid
+}
+
+// weightOf is what a point adds to its series where that is known, and one where only the points can be counted.
+func weightOf(v Number, known bool) float64 {
+	if !known {
+		return 1
+	}
+	return math.Abs(v.Float64())
+}
+
+// touch makes the point part of what its group sends in this flush.
+func (m *Metric) touch(p *Point, r route) Outcome {
+	g := r.group
+	out := Outcome{Verdict: Merged, Group: g, Mark: r.mark, MarkTime: r.markAt, Shared: g.shared}
+	g.window = m.l.window
+	if g.flush != m.l.flush+1 {
+		g.flush = m.l.flush + 1
+		g.pending.start, g.pending.time = p.Start, p.Time
+		out.Carrier = true
+		m.Rewrite(p, g)
+	} else {
+		g.pending.time = max(g.pending.time, p.Time)
+		if p.Start != 0 && (g.pending.start == 0 || p.Start < g.pending.start) {
+			g.pending.start = p.Start
+		}
+	}
+	m.count(g)
+	return out
+}
+
+func (m *Metric) count(g *Group) {
+	if g.whole {
+		m.foldedWhole++
+		m.l.stats.FoldedWhole++
+	} else {
+		m.folded++
+		m.l.stats.Folded++
+	}
+}
+
+// dropped is the outcome of a point that its group cannot use; an end mark that is due is still asked for.
+func (m *Metric) dropped(_ *Point, r route, why Reason) Outcome {
+	return Outcome{Verdict: Dropped, Reason: why, Mark: r.mark, MarkTime: r.markAt}
+}
+
+// cumulativeNumber follows a cumulative monotonic sum. The group's total grows by what each member grows by; a member that is
+// kept is remembered too, so that it can be folded later without its past being counted again.
+func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outcome {
+	s := r.stream
+	if r.flip && r.group == nil {
+		m.restartNumber(s)
+	}
+	if p.NoValue || !valid {
+		m.weigh(p, 0)
+		if r.group == nil {
+			return Outcome{}
+		}
+		return m.dropped(p, r, invalidOr(p.NoValue))
+	}
+	what, before, previous := s.follow(p.Start, p.Time), s.last(), s.time
+	if what == advance && v.less(before) {
+		what = reset
+	}
+	if what == duplicate && v != before {
+		what = late
+	}
+	m.weigh(p, m.growth(what, v, before))
+	if what == late {
+		if r.group == nil && !s.has(flagOffset) {
+			return Outcome{} // a kept series is its sender's own affair
+		}
+		return m.dropped(p, r, ReasonLate)
+	}
+	if what == reset {
+		m.l.stats.Resets++
+	}
+	s.remember(p.Start, p.Time, v)
+	if r.group == nil {
+		return m.keptNumber(p, s, what, v, previous)
+	}
+	g := r.group
+	out := m.touch(p, r)
+	counts := what == reset || what == first && m.countsFirst(p)
+	if g.start == 0 {
+		g.start = max(m.startOf(p, counts), g.out)
+	}
+	switch {
+	case counts:
+		g.total.add(v)
+	case what == advance:
+		g.total.add(v)
+		g.total.sub(before)
+	case what == first:
+		m.l.stats.Baselined++
+	}
+	if what == first && v.isFloat {
+		g.total.isFloat = true
+	}
+	return out
+}
+
+// growth is the weight of a cumulative point.
+func (m *Metric) growth(what transition, v, before Number) float64 {
+	switch what {
+	case first:
+		return 1
+	case advance:
+		return max(v.minus(before).Float64(), 0)
+	case reset:
+		return v.Float64()
+	}
+	return 0
+}
+
+// countsFirst tells whether the first point of a series counts as an increase; without it, it is a baseline.
+func (m *Metric) countsFirst(p *Point) bool {
+	if p.Start == 0 || p.Start >= p.Time || m.l.settings.Initial == InitialBaseline {
+		return false
+	}
+	if m.l.settings.Initial == InitialCount {
+		return true
+	}
+	if !m.l.warm && p.Start < m.l.epoch && p.Time-m.l.epoch < int64(m.l.settings.WarmUp) {
+		return false
+	}
+	raw := uint64(0)
+	for i := range p.Attrs {
+		raw += Mix(p.Attrs[i].KeyHash, p.Attrs[i].ValueHash)
+	}
+	return !m.l.expired.has(Mix(p.Series, raw))
+}
+
+// startOf is the start of an outgoing cumulative series: where its first member's is when that is counted, else right before its
+// first point. It is never the least start of all members, which would claim their past for a series that did not exist yet.
+func (m *Metric) startOf(p *Point, counts bool) int64 {
+	if counts && (m.l.warm || p.Start >= m.l.epoch) {
+		return p.Start
+	}
+	return p.Time - step
+}
+
+// restartNumber begins a kept series that was folded until now: what it counted so far is in the group already.
+func (m *Metric) restartNumber(s *stream) {
+	if !s.has(flagSeen) {
+		return
+	}
+	b := m.bodyOf(s)
+	b.base, b.baseStart = s.last(), s.time
+	s.set(flagOffset)
+}
+
+func (m *Metric) bodyOf(s *stream) *body {
+	if s.body == nil {
+		s.body = &body{}
+		m.l.used += bodyBytes
+	}
+	return s.body
+}
+
+func (m *Metric) keptNumber(p *Point, s *stream, what transition, v Number, previous int64) Outcome {
+	if !s.has(flagOffset) {
+		return Outcome{}
+	}
+	b := s.body
+	if what == reset {
+		b.base, b.baseStart = Number{isFloat: v.isFloat}, max(p.Start, previous)
+	}
+	return Outcome{Verdict: Restarted, Start: b.baseStart, Number: v.minus(b.base)}
+}
+
+// level follows a gauge or a sum that may fall: a group is what its current members make together.
+func (m *Metric) level(p *Point, r route, v Number, valid bool) Outcome {
+	s := r.stream
+	m.weigh(p, 1)
+	if r.flip && s.has(flagContributes) {
+		s.drop(flagContributes)
+		r.from.leave(s.last())
+		m.stir(r.from)
+	}
+	if r.group == nil {
+		if !p.NoValue && valid && p.Time >= s.time {
+			s.remember(p.Start, p.Time, v)
+		}
+		return Outcome{}
+	}
+	if !valid {
+		return m.dropped(p, r, ReasonInvalid)
+	}
+	if s.has(flagSeen) && p.Time < s.time {
+		return m.dropped(p, r, ReasonLate)
+	}
+	g := r.group
+	if p.NoValue {
+		if s.has(flagContributes) {
+			s.drop(flagContributes)
+			g.leave(s.last())
+			s.time = p.Time
+		}
+		if g.members == 0 && g.out == 0 {
+			return m.dropped(p, r, ReasonNoValue)
+		}
+		return m.touch(p, r)
+	}
+	if s.has(flagContributes) {
+		g.leave(s.last())
+	}
+	out := m.touch(p, r)
+	if g.start == 0 {
+		g.start = max(m.startOf(p, p.Start != 0), g.out)
+	}
+	s.remember(p.Start, p.Time, v)
+	s.set(flagContributes)
+	g.enter(v, p.Time)
+	return out
+}
+
+// Explicit takes in a point of a histogram or a summary. d is changed.
+func (m *Metric) Explicit(p *Point, kind Kind, d *Explicit, closed bool) Outcome {
+	p.Malformed = !d.Normalize() || p.Malformed
+	return m.distribution(p, kind, d, closed)
+}
+
+// Exponential takes in a point of an exponential histogram. d is changed.
+func (m *Metric) Exponential(p *Point, kind Kind, d *Exponential, closed bool) Outcome {
+	p.Malformed = !d.Normalize() || p.Malformed
+	return m.distribution(p, kind, d, closed)
+}
+
+func (m *Metric) distribution(p *Point, kind Kind, d distribution, closed bool) Outcome {
+	m.l.effective(p)
+	r := m.route(p, kind, closed)
+	if r.reason != ReasonNone {
+		return Outcome{Verdict: Dropped, Reason: r.reason}
+	}
+	valid := p.NoValue || !p.Malformed
+	if kind == KindCumulativeDistribution {
+		return m.cumulativeDistribution(p, r, d, valid)
+	}
+	m.weigh(p, float64(d.observations()))
+	if r.group == nil {
+		return Outcome{}
+	}
+	if p.NoValue || !valid {
+		return m.dropped(p, r, invalidOr(p.NoValue))
+	}
+	out := m.touch(p, r)
+	m.resize(r.group, func(g *Group) {
+		switch {
+		case g.dist == nil:
+			g.dist = d.fresh()
+			g.dist.assign(d)
+		case out.Carrier:
+			g.dist.assign(d)
+		default:
+			g.dist.merge(d, m.l.settings.MaxBuckets)
+		}
+	})
+	return out
+}
+
+// resize keeps the account of memory while a group's content changes.
+func (m *Metric) resize(g *Group, change func(*Group)) {
+	if g.dist != nil {
+		m.l.used -= g.dist.bytes()
+	}
+	change(g)
+	if g.dist != nil {
+		m.l.used += g.dist.bytes()
+	}
+}
+
+func (m *Metric) cumulativeDistribution(p *Point, r route, d distribution, valid bool) Outcome {
+	s := r.stream
+	if r.flip && r.group == nil {
+		m.restartDistribution(s)
+	}
+	if p.NoValue || !valid {
+		m.weigh(p, 0)
+		if r.group == nil {
+			return Outcome{}
+		}
+		return m.dropped(p, r, invalidOr(p.NoValue))
+	}
+	d.dropExtremesIf(r.group != nil || s.has(flagOffset))
+	grown := m.l.scratchFor(d) // what the point adds to its series
+	grown.assign(d)
+	b := m.bodyOf(s)
+	what, previous := s.follow(p.Start, p.Time), s.time
+	if what != first && what != late && b.last != nil {
+		fell := grown.fellBelow(b.last)
+		switch {
+		case what == duplicate && (fell || grown.observations() != b.last.observations()):
+			what = late
+		case what == reset || what == advance && fell:
+			what = reset
+			grown.assign(d)
+		default:
+			grown.minus(b.last)
+		}
+	}
+	m.weigh(p, m.growthOf(what, grown))
+	if what == late {
+		if r.group == nil && !s.has(flagOffset) {
+			return Outcome{}
+		}
+		return m.dropped(p, r, ReasonLate)
+	}
+	if what == reset {
+		m.l.stats.Resets++
+	}
+	s.remember(p.Start, p.Time, Number{})
+	m.rememberDistribution(b, d)
+	if r.group == nil {
+		return m.keptDistribution(p, s, what, d, previous)
+	}
+	out := m.touch(p, r)
+	counts := what == reset || what == first && m.countsFirst(p)
+	if r.group.start == 0 {
+		r.group.start = max(m.startOf(p, counts), r.group.out)
+	}
+	if what == first && !counts {
+		m.l.stats.Baselined++
+		d.dropExtremesIf(true)
+		grown.minus(d) // nothing, in the bounds of the series
+	}
+	m.resize(r.group, func(g *Group) {
+		if g.dist == nil {
+			g.dist = d.fresh()
+			g.dist.assign(grown)
+			return
+		}
+		g.dist.merge(grown, m.l.settings.MaxBuckets)
+	})
+	return out
+}
+
+func (m *Metric) growthOf(what transition, grown distribution) float64 {
+	switch what {
+	case first:
+		return 1
+	case advance, reset:
+		return float64(grown.observations())
+	}
+	return 0
+}
+
+func (m *Metric) rememberDistribution(b *body, d distribution) {
+	if b.last == nil {
+		b.last = d.fresh()
+	} else {
+		m.l.used -= b.last.bytes()
+	}
+	b.last.assign(d)
+	m.l.used += b.last.bytes()
+}
+
+func (m *Metric) restartDistribution(s *stream) {
+	if !s.has(flagSeen) || s.body == nil || s.body.last == nil {
+		return
+	}
+	b := s.body
+	if b.baseDist == nil {
+		b.baseDist = b.last.fresh()
+	} else {
+		m.l.used -= b.baseDist.bytes()
+	}
+	b.baseDist.assign(b.last)
+	m.l.used += b.baseDist.bytes()
+	b.baseStart = s.time
+	s.set(flagOffset)
+}
+
+func (m *Metric) keptDistribution(p *Point, s *stream, what transition, d distribution, previous int64) Outcome {
+	if !s.has(flagOffset) {
+		return Outcome{}
+	}
+	b := s.body
+	if what == reset {
+		if b.baseDist != nil {
+			m.l.used -= b.baseDist.bytes()
+		}
+		b.baseDist, b.baseStart = nil, max(p.Start, previous)
+	}
+	out := Outcome{Verdict: Restarted, Start: b.baseStart}
+	if b.baseDist != nil {
+		d.fellBelow(b.baseDist) // brings both to the same buckets
+		d.minus(b.baseDist)
+	}
+	d.dropExtremesIf(true)
+	switch d := d.(type) {
+	case *Explicit:
+		out.Explicit = d
+	case *Exponential:
+		out.Exponential = d
+	}
+	return out
+}
