@@ -162,8 +162,8 @@ func TestPodsAgreeOnUserPortsAndProbes(t *testing.T) {
 						assert.Equal(t, healthPath, at(container, probe, "httpGet", "path"))
 						assert.Equal(t, "health", at(container, probe, "httpGet", "port"))
 					}
-					assertMounted(t, pod, container, env["PITWALL_STATE_DIR"])
-					assertMounted(t, pod, container, "/etc/pitwall")
+					assertMounted(t, container, env["PITWALL_STATE_DIR"])
+					assertMounted(t, container, "/etc/pitwall")
 					assert.Equal(t, []any{"--config", "/etc/pitwall/config.yaml"}, container["args"])
 				})
 			}
@@ -174,7 +174,7 @@ func TestPodsAgreeOnUserPortsAndProbes(t *testing.T) {
 
 // assertMounted holds that a directory is a mount of the container. A
 // read-only root would refuse to write to it otherwise.
-func assertMounted(t *testing.T, pod, container map[string]any, dir string) {
+func assertMounted(t *testing.T, container map[string]any, dir string) {
 	t.Helper()
 	list, _ := container["volumeMounts"].([]any)
 	for _, entry := range list {
@@ -318,7 +318,11 @@ func TestEmbeddedConfigurationsAreValid(t *testing.T) {
 // systemd resolves every program a unit names; ours are not installed here, so
 // that the units are verified with a program that is.
 func TestUnitsAreValid(t *testing.T) {
-	analyze := harness.Peer(t, "systemd-analyze")
+	// Not a peer that CI installs: a machine without systemd has nothing to run units on.
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("SKIPPED, NO SYSTEMD ON THIS MACHINE: systemd-analyze")
+	}
 	units, err := filepath.Glob(filepath.Join(deployDir(t), "systemd", "*.service"))
 	require.NoError(t, err)
 	require.Len(t, units, 2)

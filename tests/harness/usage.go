@@ -90,7 +90,7 @@ func kibibytes(value string) int64 {
 func usageOfState(state *os.ProcessState) Usage {
 	usage := Usage{CPU: state.UserTime() + state.SystemTime()}
 	if rusage, ok := state.SysUsage().(*syscall.Rusage); ok {
-		usage.PeakRSS = int64(rusage.Maxrss)
+		usage.PeakRSS = int64(rusage.Maxrss) //nolint:unconvert // 32 bits wide on some systems
 		// Everybody but Apple counts in kibibytes.
 		if runtime.GOOS != "darwin" {
 			usage.PeakRSS *= 1024

@@ -92,17 +92,35 @@ func (r *relay) start(t *testing.T, config string) *harness.Process {
 }
 
 // load sends until the context ends and remembers what was acknowledged.
-func (r *relay) load(ctx context.Context, t *testing.T) otlpload.Result {
-	t.Helper()
+func (r *relay) load(ctx context.Context) (otlpload.Result, error) {
 	recording, err := otlpload.Synthetic{Traces: 2000, SpansPerRequest: 64}.Generate()
-	require.NoError(t, err)
-	result, err := otlpload.Sender{Endpoint: r.otlp, Repeat: 1 << 20, Rate: 40_000, Timeout: 20 * time.Second, OnAck: func(traces ptrace.Traces) {
+	if err != nil {
+		return otlpload.Result{}, err
+	}
+	return otlpload.Sender{Endpoint: r.otlp, Repeat: 1 << 20, Rate: 40_000, Timeout: 20 * time.Second, OnAck: func(traces ptrace.Traces) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.acked = append(r.acked, traces)
 	}}.Send(ctx, recording)
-	require.NoError(t, err)
-	return result
+}
+
+// startLoad loads in the background; the function it returns ends the load and
+// waits for its result.
+func (r *relay) startLoad(t *testing.T) (stop func() otlpload.Result) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var (
+		loading sync.WaitGroup
+		result  otlpload.Result
+		err     error
+	)
+	loading.Go(func() { result, err = r.load(ctx) })
+	return func() otlpload.Result {
+		cancel()
+		loading.Wait()
+		require.NoError(t, err)
+		return result
+	}
 }
 
 func (r *relay) ackedSpans() int {
@@ -129,10 +147,7 @@ func (r *relay) missing() int {
 // stopUnderLoad sends SIGTERM in the middle of the load.
 func (r *relay) stopUnderLoad(t *testing.T, collector *harness.Process, after int) otlpload.Result {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	results := make(chan otlpload.Result)
-	go func() { results <- r.load(ctx, t) }()
+	stopLoad := r.startLoad(t)
 	harness.Await(t, wait, "the load to be under way", func() bool { return r.ackedSpans() >= after })
 
 	exit, err := collector.Stop()
@@ -140,8 +155,7 @@ func (r *relay) stopUnderLoad(t *testing.T, collector *harness.Process, after in
 	assert.Zero(t, exit.Code, "the exit is clean")
 	assert.Less(t, exit.Took, stopLimit)
 	assert.NotContains(t, collector.Logs(), "panic")
-	cancel()
-	result := <-results
+	result := stopLoad()
 	require.Positive(t, result.Failed, "the load must have gone on past the stop, or nothing was tested")
 	return result
 }
@@ -199,16 +213,10 @@ func TestKillUnderLoadLosesNothingThatIsInStorage(t *testing.T) {
 		r := newRelay(t)
 		config := r.config("{queue_size: 100000, storage: file_storage, block_on_overflow: true}", true)
 		collector := r.start(t, config)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			r.load(ctx, t)
-		}()
+		stopLoad := r.startLoad(t)
 		harness.Await(t, wait, "the load to be under way", func() bool { return r.ackedSpans() >= 5_000+777*round })
 		collector.Kill()
-		cancel()
-		<-done
+		stopLoad()
 
 		r.start(t, config)
 
