@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,8 +180,11 @@ func TestWhatIsAckedIsInTheSink(t *testing.T) {
 func TestRefusedSpansAreFailedNotAcked(t *testing.T) {
 	sink := listen(t)
 	sink.Answer(codes.Unavailable)
-	result, err := Sender{Endpoint: sink.Address()}.Send(t.Context(), generate(t, Synthetic{Traces: 100}))
+	var told atomic.Int64
+	result, err := Sender{Endpoint: sink.Address(), OnFail: func(traces ptrace.Traces, _ error) { told.Add(int64(traces.SpanCount())) }}.
+		Send(t.Context(), generate(t, Synthetic{Traces: 100}))
 	require.NoError(t, err)
+	assert.Equal(t, int64(1000), told.Load())
 	assert.Zero(t, result.Acked)
 	assert.Equal(t, int64(1000), result.Failed)
 	assert.ErrorContains(t, result.LastError, "refused on demand")

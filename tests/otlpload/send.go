@@ -33,9 +33,10 @@ type Sender struct {
 	Concurrency int
 	// Timeout bounds one request; zero means half a minute.
 	Timeout time.Duration
-	// OnAck, where set, is called for each acknowledged request from several
-	// goroutines.
-	OnAck func(ptrace.Traces)
+	// OnAck and OnFail, where set, are called for each acknowledged and each
+	// failed request, from several goroutines.
+	OnAck  func(ptrace.Traces)
+	OnFail func(ptrace.Traces, error)
 }
 
 // Result is what became of the spans.
@@ -130,8 +131,11 @@ func (s Sender) export(client ptraceotlp.GRPCClient, traces ptrace.Traces, tally
 		rejected = response.PartialSuccess().RejectedSpans()
 	}
 	tally.add(int64(traces.SpanCount()), rejected, err)
-	if err == nil && s.OnAck != nil {
+	switch {
+	case err == nil && s.OnAck != nil:
 		s.OnAck(traces)
+	case err != nil && s.OnFail != nil:
+		s.OnFail(traces, err)
 	}
 }
 
