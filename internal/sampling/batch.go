@@ -201,6 +201,9 @@ func (b *Batch) readResource(resource []byte, rs *resourceScope, p *Program) err
 }
 
 func (b *Batch) startSeen(n int) {
+	if n == 0 {
+		return
+	}
 	for len(b.seen) < n {
 		b.seen = append(b.seen, false)
 	}
@@ -327,10 +330,11 @@ func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p
 		case fieldSpanStatus:
 			s.status = statusCode(f.data)
 		case fieldSpanAttributes:
-			key, value := attribute(f.data)
-			b.matchAttribute(p, key, value, &frag.facts, false)
-			if len(key) > 6 && string(key[:7]) == "slo.bad" {
+			if key, value := attribute(f.data); len(key) > 6 && string(key[:7]) == "slo.bad" {
 				frag.readMark(key, value, p)
+				b.matchAttribute(p, key, value, &frag.facts, false)
+			} else if len(p.keyed) > 0 {
+				b.matchAttribute(p, key, value, &frag.facts, false)
 			}
 		}
 	}

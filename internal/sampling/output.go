@@ -56,11 +56,15 @@ func (r *reader) read(v *view) ([]byte, error) {
 	return r.raw[v.offset : v.offset+v.length], nil
 }
 
-// Writer turns kept traces into OTLP requests.
+// Writer turns kept traces into an OTLP request.
 type Writer struct {
+	// Apart gives each trace ResourceSpans of its own; otherwise traces share them.
+	Apart bool
+
 	reader reader
 	buf    []byte
 	groups []outGroup
+	index  map[*context]int
 	spans  []outSpan
 }
 
@@ -71,40 +75,63 @@ type outGroup struct {
 }
 
 type outSpan struct {
+	id       TraceID
 	data     []byte
 	stripped bool
 	next     int
 }
 
-// Append appends the ResourceSpans of a kept trace to an encoded TracesData message: one for each resource, with one ScopeSpans for each
-// scope, spans in order of arrival.
-func (w *Writer) Append(dst []byte, k *Kept) ([]byte, error) {
-	w.groups, w.spans, w.buf = w.groups[:0], w.spans[:0], w.buf[:0]
+// Add takes a kept trace up. What it fails on is left out whole.
+func (w *Writer) Add(k *Kept) error {
+	if w.index == nil {
+		w.index = make(map[*context]int)
+	}
+	if w.Apart {
+		clear(w.index)
+	}
+	groups, spans := len(w.groups), len(w.spans)
 	for i := range k.views {
 		data, err := w.reader.read(&k.views[i])
-		if err != nil {
-			return dst, err
-		}
-		if len(k.views) > 1 {
-			// The next view may overwrite what the reader holds.
+		if err == nil {
+			// The reader's next segment overwrites this one.
 			low := len(w.buf)
 			w.buf = append(w.buf, data...)
-			data = w.buf[low:]
+			err = w.collect(w.buf[low:], k.views[i].contexts, k.ID)
 		}
-		if err := w.collect(data, k.views[i].contexts); err != nil {
-			return dst, err
+		if err != nil {
+			w.undo(groups, spans)
+			return err
 		}
 	}
-	for i := range w.groups {
-		if w.groups[i].context == nil {
-			continue
-		}
-		dst = w.appendResource(dst, i, k.ID)
-	}
-	return dst, nil
+	return nil
 }
 
-func (w *Writer) collect(data []byte, contexts []*context) error {
+// undo takes back the groups and spans after the given numbers.
+func (w *Writer) undo(groups, spans int) {
+	for i := range w.groups {
+		g := &w.groups[i]
+		before := -1
+		for s := g.first; s >= 0; s = w.spans[s].next {
+			if s >= spans {
+				g.size -= w.spans[s].fieldSize()
+				continue
+			}
+			before = s
+		}
+		if g.last = before; before >= 0 {
+			w.spans[before].next = -1
+		} else {
+			g.first = -1
+		}
+	}
+	w.groups, w.spans = w.groups[:groups], w.spans[:spans]
+	clear(w.index)
+	for i := range w.groups {
+		w.index[w.groups[i].context] = i
+	}
+}
+
+func (w *Writer) collect(data []byte, contexts []*context, id TraceID) error {
 	for pos := 0; pos < len(data); {
 		index, next := uvarint(data, pos)
 		count, next := uvarint(data, next)
@@ -118,7 +145,7 @@ func (w *Writer) collect(data []byte, contexts []*context) error {
 				return errRecord
 			}
 			next = at + int(head>>1)
-			w.addSpan(g, data[at:next], head&1 != 0)
+			w.addSpan(g, outSpan{id, data[at:next], head&1 != 0, -1})
 		}
 		pos = next
 	}
@@ -126,72 +153,94 @@ func (w *Writer) collect(data []byte, contexts []*context) error {
 }
 
 func (w *Writer) groupOf(c *context) *outGroup {
-	for i := range w.groups {
-		g := &w.groups[i]
-		if g.context == c || (string(g.context.resource.data) == string(c.resource.data) && string(g.context.scope.data) == string(c.scope.data)) {
-			return g
-		}
+	i, ok := w.index[c]
+	if !ok {
+		i = len(w.groups)
+		w.index[c] = i
+		w.groups = append(w.groups, outGroup{context: c, first: -1, last: -1, size: len(c.scope.data)})
 	}
-	w.groups = append(w.groups, outGroup{context: c, first: -1, size: len(c.scope.data)})
-	return &w.groups[len(w.groups)-1]
+	return &w.groups[i]
 }
 
-func (w *Writer) addSpan(g *outGroup, data []byte, stripped bool) {
+func (s *outSpan) size() int {
+	if s.stripped {
+		return len(s.data) + tracePrefixLen
+	}
+	return len(s.data)
+}
+
+func (s *outSpan) fieldSize() int { return fieldLen(s.size()) }
+
+func (w *Writer) addSpan(g *outGroup, s outSpan) {
 	at := len(w.spans)
-	w.spans = append(w.spans, outSpan{data, stripped, -1})
+	w.spans = append(w.spans, s)
 	if g.first < 0 {
 		g.first = at
 	} else {
 		w.spans[g.last].next = at
 	}
 	g.last = at
-	n := len(data)
-	if stripped {
-		n += tracePrefixLen
-	}
-	g.size += fieldLen(n)
+	g.size += s.fieldSize()
 }
 
-// appendResource writes one ResourceSpans with all groups of the same resource as group i, and marks them as done.
-func (w *Writer) appendResource(dst []byte, i int, id TraceID) []byte {
-	resource := w.groups[i].context.resource
-	size := len(resource.data)
-	same := func(g *outGroup) bool {
-		return g.context != nil && (g.context.resource == resource || string(g.context.resource.data) == string(resource.data))
+// AppendTo appends what was added as an encoded TracesData message and starts anew. There is one ResourceSpans for each resource, with
+// one ScopeSpans for each scope; spans of a trace stay in order of arrival within it.
+func (w *Writer) AppendTo(dst []byte) []byte {
+	for i := range w.groups {
+		if w.groups[i].context != nil {
+			dst = w.appendResource(dst, i)
+		}
 	}
-	for j := i; j < len(w.groups); j++ {
-		if same(&w.groups[j]) {
+	clear(w.groups)
+	clear(w.spans)
+	clear(w.index)
+	w.groups, w.spans, w.buf = w.groups[:0], w.spans[:0], w.buf[:0]
+	return dst
+}
+
+// appendResource writes one ResourceSpans with group i and the groups of the same resource that follow, and marks them as done. With
+// Apart it is group i alone, since a group that follows may be of another trace.
+func (w *Writer) appendResource(dst []byte, i int) []byte {
+	resource := w.groups[i].context.resource
+	end := len(w.groups)
+	if w.Apart {
+		end = i + 1
+	}
+	size := len(resource.data)
+	for j := i; j < end; j++ {
+		if c := w.groups[j].context; c != nil && c.resource == resource && w.groups[j].first >= 0 {
 			size += fieldLen(w.groups[j].size)
 		}
 	}
 	dst = append(dst, fieldTracesResourceSpans<<3|wireBytes)
 	dst = binary.AppendUvarint(dst, uint64(size))
 	dst = append(dst, resource.data...)
-	for j := i; j < len(w.groups); j++ {
-		if g := &w.groups[j]; same(g) {
+	for j := i; j < end; j++ {
+		g := &w.groups[j]
+		if g.context == nil || g.context.resource != resource {
+			continue
+		}
+		if g.first >= 0 {
 			dst = append(dst, fieldResourceSpansScope<<3|wireBytes)
 			dst = binary.AppendUvarint(dst, uint64(g.size))
 			dst = append(dst, g.context.scope.data...)
-			dst = w.appendSpans(dst, g, id)
-			g.context = nil
+			dst = w.appendSpans(dst, g)
 		}
+		g.context = nil
 	}
 	return dst
 }
 
-func (w *Writer) appendSpans(dst []byte, g *outGroup, id TraceID) []byte {
-	for s := g.first; s >= 0; s = w.spans[s].next {
-		span := &w.spans[s]
+func (w *Writer) appendSpans(dst []byte, g *outGroup) []byte {
+	for i := g.first; i >= 0; i = w.spans[i].next {
+		s := &w.spans[i]
 		dst = append(dst, fieldScopeSpansSpan<<3|wireBytes)
-		if !span.stripped {
-			dst = binary.AppendUvarint(dst, uint64(len(span.data)))
-			dst = append(dst, span.data...)
-			continue
+		dst = binary.AppendUvarint(dst, uint64(s.size()))
+		if s.stripped {
+			dst = append(dst, fieldSpanTraceID<<3|wireBytes, 16)
+			dst = append(dst, s.id[:]...)
 		}
-		dst = binary.AppendUvarint(dst, uint64(len(span.data)+tracePrefixLen))
-		dst = append(dst, fieldSpanTraceID<<3|wireBytes, 16)
-		dst = append(dst, id[:]...)
-		dst = append(dst, span.data...)
+		dst = append(dst, s.data...)
 	}
 	return dst
 }

@@ -60,6 +60,15 @@ type field struct {
 
 // nextField reads the field at pos and returns the position behind it, or a negative position when the bytes are malformed.
 func nextField(b []byte, pos int) (f field, next int) {
+	// The common case: a small field number and a length below 128.
+	if pos+1 < len(b) {
+		if tag, n := b[pos], b[pos+1]; tag < 0x80 && tag&7 == wireBytes && n < 0x80 {
+			if end := pos + 2 + int(n); end <= len(b) {
+				return field{num: uint64(tag >> 3), typ: wireBytes, data: b[pos+2 : end]}, end
+			}
+			return f, -1
+		}
+	}
 	tag, pos := uvarint(b, pos)
 	if pos < 0 {
 		return f, -1
@@ -128,6 +137,12 @@ func appendBytesField(dst []byte, num uint8, data []byte) []byte {
 
 // attribute reads a KeyValue message. A malformed one yields an empty key.
 func attribute(kv []byte) (key, value []byte) {
+	// The common case: a short key, then a short value, and nothing else.
+	if len(kv) >= 4 && kv[0] == fieldKeyValueKey<<3|wireBytes && kv[1] < 0x80 {
+		if at := 2 + int(kv[1]); at+2 <= len(kv) && kv[at] == fieldKeyValueValue<<3|wireBytes && kv[at+1] < 0x80 && at+2+int(kv[at+1]) == len(kv) {
+			return kv[2:at], kv[at+2:]
+		}
+	}
 	for pos := 0; pos < len(kv); {
 		f, next := nextField(kv, pos)
 		if next < 0 {

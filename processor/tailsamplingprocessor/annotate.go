@@ -41,43 +41,54 @@ func newAnnotator(cfg *Config, names []string, telemetry *metadata.TelemetryBuil
 	return a
 }
 
-// traces annotates what kept was decoded to: one or more ResourceSpans each, in order.
+// traces annotates what kept was decoded to.
 func (a *annotator) traces(td ptrace.Traces, kept []sampling.Kept) {
-	at := 0
+	record := gateRecordPolicy.IsEnabled()
+	if !record && !a.explain && !a.state && !gateTraceState.IsEnabled() {
+		return
+	}
+	byID := make(map[sampling.TraceID]*sampling.Kept, len(kept))
+	for i := range kept {
+		byID[kept[i].ID] = &kept[i]
+	}
 	for _, rs := range td.ResourceSpans().All() {
 		for _, ss := range rs.ScopeSpans().All() {
-			if ss.Spans().Len() == 0 {
-				continue
+			if record && ss.Spans().Len() > 0 {
+				a.scope(ss, byID[sampling.TraceID(ss.Spans().At(0).TraceID())])
 			}
-			id := sampling.TraceID(ss.Spans().At(0).TraceID())
-			for at < len(kept)-1 && kept[at].ID != id {
-				at++
+			for _, span := range ss.Spans().All() {
+				a.span(span, byID[sampling.TraceID(span.TraceID())])
 			}
-			a.scope(ss, &kept[at])
 		}
 	}
 }
 
+func (a *annotator) span(span ptrace.Span, k *sampling.Kept) {
+	if k == nil {
+		return
+	}
+	if a.state || gateTraceState.IsEnabled() {
+		a.tracestate(span, k)
+	}
+	if a.explain && span.ParentSpanID().IsEmpty() {
+		a.root(span, k)
+	}
+}
+
+// scope records the policy on a scope that holds spans of one trace.
 func (a *annotator) scope(ss ptrace.ScopeSpans, k *sampling.Kept) {
-	if gateRecordPolicy.IsEnabled() {
-		attributes := ss.Scope().Attributes()
-		if k.Policy >= 0 {
-			attributes.PutStr(attrPolicy, a.names[k.Policy])
-			if lanes := a.lanes[a.names[k.Policy]]; k.Lane >= 0 && k.Lane < len(lanes) {
-				attributes.PutStr(attrCompositePolicy, lanes[k.Lane])
-			}
-		}
-		if k.Cached {
-			attributes.PutBool(attrCachedDecision, true)
+	if k == nil {
+		return
+	}
+	attributes := ss.Scope().Attributes()
+	if k.Policy >= 0 {
+		attributes.PutStr(attrPolicy, a.names[k.Policy])
+		if lanes := a.lanes[a.names[k.Policy]]; k.Lane >= 0 && k.Lane < len(lanes) {
+			attributes.PutStr(attrCompositePolicy, lanes[k.Lane])
 		}
 	}
-	for _, span := range ss.Spans().All() {
-		if a.state || gateTraceState.IsEnabled() {
-			a.tracestate(span, k)
-		}
-		if a.explain && span.ParentSpanID().IsEmpty() {
-			a.root(span, k)
-		}
+	if k.Cached {
+		attributes.PutBool(attrCachedDecision, true)
 	}
 }
 

@@ -38,6 +38,8 @@ type sender struct {
 	delivered func(int64)
 	limit     int64
 	started   bool
+	// buf is scratch space of run.
+	buf []byte
 
 	// mu guards what follows. changed is closed, and made anew, whenever queue or pending change.
 	mu      sync.Mutex
@@ -136,13 +138,14 @@ func (s *sender) take() (kept []sampling.Kept, bytes int64) {
 
 func (s *sender) run() {
 	defer close(s.done)
-	var w sampling.Writer
+	// The record of the policy goes onto scopes, which traces then must not share.
+	w := sampling.Writer{Apart: gateRecordPolicy.IsEnabled()}
 	for {
 		kept, bytes := s.take()
 		if len(kept) == 0 {
 			return
 		}
-		s.deliver(s.build(&w, kept))
+		s.deliver(&w, kept)
 		s.delivered(bytes)
 		s.mu.Lock()
 		s.pending -= bytes
@@ -153,21 +156,17 @@ func (s *sender) run() {
 
 // build decodes kept traces.
 func (s *sender) build(w *sampling.Writer, kept []sampling.Kept) ptrace.Traces {
-	var data []byte
+	var spans int64
 	for i := range kept {
-		grown, err := w.Append(data, &kept[i])
-		if err != nil {
+		if err := w.Add(&kept[i]); err != nil {
 			s.lost(int64(kept[i].Spans), "corrupt", err)
 			continue
 		}
-		data = grown
+		spans += int64(kept[i].Spans)
 	}
-	td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(data)
+	s.buf = w.AppendTo(s.buf[:0])
+	td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(s.buf)
 	if err != nil {
-		var spans int64
-		for i := range kept {
-			spans += int64(kept[i].Spans)
-		}
 		s.lost(spans, "corrupt", err)
 		return ptrace.NewTraces()
 	}
@@ -180,34 +179,49 @@ func (s *sender) lost(spans int64, reason string, err error) {
 	s.logger.Error("Kept spans are lost", zap.String("reason", reason), zap.Int64("spans", spans), zap.Error(err))
 }
 
-// deliver offers traces until they are taken, are refused for good, or the time of shutdown is up. Of traces taken in part, the rest is
-// offered again.
-func (s *sender) deliver(td ptrace.Traces) {
-	wait := firstRetry
-	for td.SpanCount() > 0 {
-		offer := ptrace.NewTraces()
-		td.CopyTo(offer)
-		err := s.next.ConsumeTraces(context.Background(), offer)
+// deliver offers traces until they are taken, are refused for good, or the time of shutdown is up. Each try is made of
+// fresh copies, since the next component may have changed what it refused. Of traces taken in part, the rest is offered again.
+func (s *sender) deliver(w *sampling.Writer, kept []sampling.Kept) {
+	td := s.build(w, kept)
+	var rest *ptrace.Traces
+	for wait := firstRetry; td.SpanCount() > 0; wait = min(2*wait, longestRetry) {
+		spans := int64(td.SpanCount())
+		err := s.next.ConsumeTraces(context.Background(), td)
 		if err == nil {
 			return
 		}
 		if consumererror.IsPermanent(err) {
-			s.lost(int64(td.SpanCount()), "permanent_error", err)
+			s.lost(spans, "permanent_error", err)
 			return
 		}
-		var partial consumererror.Traces
-		if errors.As(err, &partial) {
-			td = partial.Data()
-		}
 		s.telemetry.ProcessorTailSamplingRetries.Add(context.Background(), 1)
+		if part := refused(err); part != nil {
+			rest = part
+			spans = int64(rest.SpanCount())
+		}
 		select {
 		case <-s.giveUp:
-			s.lost(int64(td.SpanCount()), "shutdown", err)
+			s.lost(spans, "shutdown", err)
 			return
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, longestRetry)
+		if rest == nil {
+			td = s.build(w, kept)
+			continue
+		}
+		td = ptrace.NewTraces()
+		rest.CopyTo(td)
 	}
+}
+
+// refused is the part that the next component did not take, when it says so.
+func refused(err error) *ptrace.Traces {
+	var partial consumererror.Traces
+	if !errors.As(err, &partial) {
+		return nil
+	}
+	td := partial.Data()
+	return &td
 }
 
 // shutdown delivers what is queued as long as ctx allows.
