@@ -312,31 +312,11 @@ func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p
 			return errMalformed
 		}
 		pos = next
-		switch f.num {
-		case fieldSpanTraceState:
-			s.state = f.data
-		case fieldSpanParentID:
-			s.hasParent = len(f.data) > 0
-		case fieldSpanName:
-			s.name = f.data
-		case fieldSpanKind:
-			s.kind = f.number
-		case fieldSpanStart:
-			s.start = f.number
-		case fieldSpanEnd:
-			s.end = f.number
-		case fieldSpanFlags:
-			s.flags = f.number
-		case fieldSpanStatus:
-			s.status = statusCode(f.data)
-		case fieldSpanAttributes:
-			if key, value := attribute(f.data); len(key) > 6 && string(key[:7]) == "slo.bad" {
-				frag.readMark(key, value, p)
-				b.matchAttribute(p, key, value, &frag.facts, false)
-			} else if len(p.keyed) > 0 {
-				b.matchAttribute(p, key, value, &frag.facts, false)
-			}
+		if f.num == fieldSpanAttributes {
+			b.readAttribute(frag, f.data, p)
+			continue
 		}
+		s.take(&f)
 	}
 	b.addSpan(frag, base, data, &s, rs)
 	frag.readSpan(&s, rs, p)
@@ -355,6 +335,43 @@ func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p
 		}
 	}
 	return nil
+}
+
+func (s *spanFields) take(f *field) {
+	switch f.num {
+	case fieldSpanTraceState:
+		s.state = f.data
+	case fieldSpanParentID:
+		s.hasParent = len(f.data) > 0
+	case fieldSpanName:
+		s.name = f.data
+	case fieldSpanKind:
+		s.kind = f.number
+	case fieldSpanStart:
+		s.start = f.number
+	case fieldSpanEnd:
+		s.end = f.number
+	case fieldSpanFlags:
+		s.flags = f.number
+	case fieldSpanStatus:
+		s.status = statusCode(f.data)
+	}
+}
+
+// markPrefix is how the names of the attributes begin that mark a bad event.
+const markPrefix = "slo.bad"
+
+// readAttribute looks at an attribute only as far as somebody asks for it.
+func (b *Batch) readAttribute(frag *fragment, kv []byte, p *Program) {
+	mark := len(kv) > 2+len(markPrefix) && kv[2] == markPrefix[0] && string(kv[2:2+len(markPrefix)]) == markPrefix
+	if !mark && len(p.keyed) == 0 {
+		return
+	}
+	key, value := attribute(kv)
+	if mark {
+		frag.readMark(key, value, p)
+	}
+	b.matchAttribute(p, key, value, &frag.facts, false)
 }
 
 func statusCode(status []byte) uint64 {

@@ -29,7 +29,38 @@ type Kept struct {
 	Spans int
 	Bytes int64
 
+	// refs stay in the store until Delivered; views are what Views made of them. held is the memory they take meanwhile.
+	refs  []ref
 	views []view
+	held  int64
+}
+
+// Views readies kept traces for a Writer. What it sets up stays valid while the engine goes on.
+func (e *Engine) Views(kept []Kept) {
+	for i := range kept {
+		k := &kept[i]
+		if len(k.views) > 0 {
+			continue
+		}
+		k.views = make([]view, len(k.refs))
+		for j, r := range k.refs {
+			k.views[j] = viewOf(r)
+		}
+	}
+}
+
+// Delivered lets go of kept traces.
+func (e *Engine) Delivered(kept []Kept) {
+	for i := range kept {
+		for _, r := range kept[i].refs {
+			e.store.release(r)
+		}
+		e.pending -= kept[i].held
+		if len(kept[i].refs) == 0 {
+			e.detached -= kept[i].held
+		}
+		kept[i] = Kept{}
+	}
 }
 
 // Chance is the probability something was kept with, as a threshold; Known is false when it cannot be stated.
@@ -43,18 +74,13 @@ func (e *Engine) Due(now time.Time, limit int, out *Outputs) (more bool) {
 	tick := int64(now.Sub(e.origin) / e.settings.Tick)
 	group := e.group[:0]
 	for ; e.nextDue <= tick; e.nextDue++ {
-		waiting := e.due[e.nextDue]
-		for i, t := range waiting {
+		for t := e.due[e.nextDue]; t != nil; t = t.dueNext {
 			if len(group) >= limit {
-				e.due[e.nextDue] = waiting[i:]
 				e.decideGroup(group, now, out)
 				return true
 			}
-			if !t.decided && t.due == e.nextDue {
-				group = append(group, candidate{t: t})
-			}
+			group = append(group, candidate{t: t})
 		}
-		delete(e.due, e.nextDue)
 	}
 	e.decideGroup(group, now, out)
 	return false
@@ -147,28 +173,23 @@ func (e *Engine) learn(t *trace, now time.Time) {
 			t.bits.set(slot)
 		}
 	}
-	shape := t.shape()
-	if _, seen := e.shapes[shape]; !seen {
-		t.flags |= factNewShape
-		if len(e.shapes) >= max(e.settings.Seen, 1) {
-			clear(e.shapes)
-		}
-		e.shapes[shape] = struct{}{}
-	}
+	e.firstOfShape(t)
 }
 
 // thin applies the budget to what the policies keep.
 func (e *Engine) thin(kept []verdict, now time.Time) []verdict {
 	e.budget.settle(kept, now)
-	return slices.DeleteFunc(kept, func(v verdict) bool {
-		if e.budget.admits(&v) {
-			return false
+	within := kept[:0]
+	for i := range kept {
+		if v := &kept[i]; e.budget.admits(v) {
+			within = append(within, *v)
+			continue
 		}
 		e.stats.OverBudget++
 		e.stats.decided(NotSampled)
-		e.finish(v.t, now, decidedTrace{policy: -1, lane: -1})
-		return true
-	})
+		e.finish(kept[i].t, now, decidedTrace{policy: -1, lane: -1})
+	}
+	return within
 }
 
 // keep hands a trace to the output.
@@ -179,10 +200,13 @@ func (e *Engine) keep(v *verdict, now time.Time, out *Outputs) {
 		Chance: Chance{v.chance.threshold, v.known}, Random: v.random,
 		SetRandom: !v.d.bound && v.known && (!v.natural || v.chance.threshold > 0),
 	}
-	k.views = make([]view, len(t.refs))
-	for i, r := range t.refs {
-		k.views[i] = viewOf(r)
+	k.refs = t.refs
+	for _, r := range t.refs {
+		k.held += r.memory()
 	}
+	e.pending += k.held
+	e.store.bytes -= int64(cap(t.refs)) * 16
+	t.refs = nil
 	out.Kept = append(out.Kept, k)
 	e.finish(t, now, decidedTrace{kept: true, policy: v.policy, lane: v.lane, chance: k.Chance, random: k.Random, setRandom: k.SetRandom})
 }
@@ -202,20 +226,40 @@ func (e *Engine) forget(t *trace) {
 	t.decided = true
 	delete(e.traces, t.id)
 	e.unlink(t)
-	e.store.bytes -= int64(cap(t.refs)) * 16
+	e.unschedule(t)
+	e.store.bytes -= int64(cap(t.refs))*16 + t.listBytes()
 	for _, r := range t.refs {
 		e.store.release(r)
 	}
 	t.refs = nil
 }
 
-// valuable traces are decided last when memory runs short.
-func (e *Engine) valuable(t *trace) bool {
-	if t.has(factError) || t.has(factSLOBad) {
+// rank is what a trace is worth when memory runs short: those with an error or a bad span are decided last, then the first of each shape.
+func (e *Engine) rank(t *trace) int {
+	switch {
+	case t.has(factError | factSLOBad):
+		return 2
+	case e.firstOfShape(t):
+		return 1
+	}
+	return 0
+}
+
+// firstOfShape tells whether no trace of the same shape was seen before, and takes note of the shape.
+func (e *Engine) firstOfShape(t *trace) bool {
+	if t.has(factNewShape) {
 		return true
 	}
-	_, seen := e.shapes[t.shape()]
-	return !seen
+	shape := t.shape()
+	if _, seen := e.shapes[shape]; seen {
+		return false
+	}
+	if len(e.shapes) >= max(e.settings.Seen, 1) {
+		clear(e.shapes)
+	}
+	e.shapes[shape] = struct{}{}
+	t.flags |= factNewShape
+	return true
 }
 
 // shed brings memory below its limit after a trace has grown. A trace that holds a quarter of the memory alone is decided at once: what
@@ -232,7 +276,7 @@ func (e *Engine) shed(now time.Time, t *trace, out *Outputs) {
 // to the end of the line once, into fresh segments, so that the memory around them can go.
 func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
 	for round := 0; round < 64; round++ {
-		if e.oldest == nil || (count <= 0 && (bytes == 0 || e.Bytes()-e.sparse() <= bytes)) {
+		if e.oldest == nil || (count <= 0 && (bytes == 0 || e.Bytes()-e.pending <= bytes-min(e.pending, bytes/2))) {
 			return
 		}
 		size := max(count, 16)
@@ -246,32 +290,27 @@ func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
 	}
 }
 
-// sparse is memory that is not in use but cannot be given back yet: output waiting for delivery is the only such.
-func (e *Engine) sparse() int64 { return e.pending }
-
-// pick chooses traces to decide now: from the oldest on, those without value; then, when there are none, any.
-func (e *Engine) pick(size int, exact bool) []candidate {
-	group := e.group[:0]
-	looked := 0
-	for t := e.oldest; t != nil && len(group) < size && looked < 4*size+len(e.traces)/4; looked++ {
-		next := t.next
-		switch {
-		case !e.valuable(t):
-			group = append(group, candidate{t: t})
-		case !t.has(factMoved) && !exact:
-			e.move(t)
+// pick chooses up to size traces to decide now: from the oldest on, those without value; when there are none, those of a new shape; and
+// then any. Valuable ones on the way are moved, unless just places are needed.
+func (e *Engine) pick(size int, places bool) []candidate {
+	for rank := 0; rank <= 2; rank++ {
+		group := e.group[:0]
+		left := len(e.traces)
+		for t := e.oldest; t != nil && len(group) < size && left > 0; left-- {
+			next := t.next
+			switch {
+			case e.rank(t) <= rank:
+				group = append(group, candidate{t: t})
+			case !places && !t.has(factMoved):
+				e.move(t)
+			}
+			t = next
 		}
-		t = next
-	}
-	for t := e.oldest; t != nil && len(group) == 0 && size > 0; t = t.next {
-		if len(group) < size {
-			group = append(group, candidate{t: t})
-		}
-		if exact {
-			break
+		if len(group) > 0 {
+			return group
 		}
 	}
-	return group
+	return nil
 }
 
 // move rewrites a trace into the open segment.
@@ -290,7 +329,7 @@ func (e *Engine) move(t *trace) {
 		if err != nil {
 			continue
 		}
-		seg := e.store.reserve(len(data) + len(views[i].contexts)*8)
+		seg := e.store.reserve(&e.store.aside, len(data)+len(views[i].contexts)*8)
 		start := len(seg.raw)
 		seg.raw = rewrite(seg.raw, data, func(index int) int {
 			return e.store.use(seg, e.store.again(views[i].contexts[index]))

@@ -55,10 +55,12 @@ type trace struct {
 	facts
 	id         TraceID
 	prev, next *trace
-	arrival    time.Duration
-	due        int64
-	refs       []ref
-	decided    bool
+	// duePrev and dueNext are the neighbours among the traces due at the same tick.
+	duePrev, dueNext *trace
+	arrival          time.Duration
+	due              int64
+	refs             []ref
+	decided          bool
 }
 
 // Engine holds waiting traces and decides them. Calls must be serialised.
@@ -69,18 +71,20 @@ type Engine struct {
 	traces   map[TraceID]*trace
 	// oldest and newest end the list of waiting traces in order of arrival; traces moved on by an eviction go to its end.
 	oldest, newest *trace
-	due            map[int64][]*trace
-	nextDue        int64
-	origin         time.Time
-	decided        *memory
-	budget         *budget
-	shapes         map[uint64]struct{}
-	burning        []uint32
-	pending        int64
-	stats          Stats
-	buf            []byte
-	draws          []uint64
-	group          []candidate
+	// due holds the first of the traces due at each tick.
+	due     map[int64]*trace
+	nextDue int64
+	origin  time.Time
+	decided *memory
+	budget  *budget
+	shapes  map[uint64]struct{}
+	burning []uint32
+	// pending is the memory of output that is not delivered yet, detached the part of it that is not in the store.
+	pending, detached int64
+	stats             Stats
+	buf               []byte
+	draws             []uint64
+	group             []candidate
 }
 
 // New makes an engine. now is the time its first tick counts from.
@@ -93,7 +97,7 @@ func New(settings Settings, program *Program, now time.Time) (*Engine, error) {
 		program:  program,
 		store:    newStore(),
 		traces:   make(map[TraceID]*trace),
-		due:      make(map[int64][]*trace),
+		due:      make(map[int64]*trace),
 		origin:   now,
 		decided:  newMemory(settings.Remembered, settings.KeptDetails),
 		shapes:   make(map[uint64]struct{}),
@@ -111,11 +115,8 @@ func (e *Engine) Len() int { return len(e.traces) }
 
 // Bytes is the memory that waiting traces, remembered decisions and pending output take.
 func (e *Engine) Bytes() int64 {
-	return e.store.bytes + int64(len(e.traces))*traceOverhead + e.decided.bytes() + e.pending + int64(len(e.shapes))*24
+	return e.store.bytes + int64(len(e.traces))*traceOverhead + e.decided.bytes() + e.detached + int64(len(e.shapes))*24
 }
-
-// AddPending counts output that is decided but not yet delivered against the memory limit.
-func (e *Engine) AddPending(bytes int64) { e.pending += bytes }
 
 // Pending is the output decided but not yet delivered, in bytes.
 func (e *Engine) Pending() int64 { return e.pending }
@@ -167,9 +168,13 @@ func (e *Engine) follow(b *Batch, frag *fragment, now time.Time, out *Outputs) b
 		return true
 	}
 	e.stats.LateKept += int64(frag.facts.spans)
+	v := e.lateView(b, frag)
+	held := int64(len(v.raw)) + contextOverhead
+	e.pending += held
+	e.detached += held
 	out.Late = append(out.Late, Kept{
 		ID: frag.id, Policy: d.policy, Lane: d.lane, Chance: d.chance, Random: d.random, SetRandom: d.setRandom, Cached: true,
-		Spans: int(frag.facts.spans), views: []view{e.lateView(b, frag)},
+		Spans: int(frag.facts.spans), Bytes: int64(len(v.raw)), views: []view{v}, held: held,
 	})
 	return true
 }
@@ -199,9 +204,28 @@ func (e *Engine) admit(id TraceID, now time.Time) *trace {
 }
 
 func (e *Engine) schedule(t *trace, tick int64) {
-	t.due = tick
-	e.due[tick] = append(e.due[tick], t)
+	first := e.due[tick]
+	t.due, t.duePrev, t.dueNext = tick, nil, first
+	if first != nil {
+		first.duePrev = t
+	}
+	e.due[tick] = t
 	e.nextDue = min(e.nextDue, tick)
+}
+
+func (e *Engine) unschedule(t *trace) {
+	switch {
+	case t.duePrev != nil:
+		t.duePrev.dueNext = t.dueNext
+	case t.dueNext != nil:
+		e.due[t.due] = t.dueNext
+	default:
+		delete(e.due, t.due)
+	}
+	if t.dueNext != nil {
+		t.dueNext.duePrev = t.duePrev
+	}
+	t.duePrev, t.dueNext = nil, nil
 }
 
 func (e *Engine) link(t *trace) {
@@ -234,7 +258,9 @@ func (e *Engine) extend(t *trace, b *Batch, frag *fragment, now time.Time, out *
 		e.settleConditions(t, frag)
 	}
 	hadRoot := t.has(factRoot)
+	before := t.listBytes()
 	t.merge(&frag.facts)
+	e.store.bytes += t.listBytes() - before
 	e.measure(t, b, frag)
 	if e.settings.MaxTraceBytes > 0 && t.size > e.settings.MaxTraceBytes {
 		e.stats.TooLarge++
@@ -247,6 +273,7 @@ func (e *Engine) extend(t *trace, b *Batch, frag *fragment, now time.Time, out *
 	}
 	if e.settings.WaitAfterRoot > 0 && frag.facts.has(factRoot) && !hadRoot {
 		if tick := e.tickOf(now, e.settings.WaitAfterRoot); tick < t.due {
+			e.unschedule(t)
 			e.schedule(t, tick)
 		}
 	}
@@ -306,7 +333,7 @@ func milliseconds(start, end uint64) int64 {
 
 // write files a fragment's spans in the store.
 func (e *Engine) write(t *trace, b *Batch, frag *fragment) {
-	seg := e.store.reserve(maxRecord(frag.groups, int(frag.facts.spans), frag.spanBytes))
+	seg := e.store.reserve(&e.store.open, maxRecord(frag.groups, int(frag.facts.spans), frag.spanBytes))
 	start := len(seg.raw)
 	seg.raw = b.record(seg.raw, frag, func(c int32) int { return e.store.use(seg, e.internedContext(b, c)) })
 	e.addRef(t, ref{seg, uint32(start), uint32(len(seg.raw) - start)})

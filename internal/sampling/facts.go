@@ -76,6 +76,11 @@ func (f *facts) merge(o *facts) {
 	f.versions = union(f.versions, o.versions, maxVersions)
 }
 
+// listBytes is the memory of what merge lets grow.
+func (f *facts) listBytes() int64 {
+	return 4*int64(cap(f.operations)+cap(f.services)+cap(f.versions)) + 8*int64(cap(f.bits.high))
+}
+
 func union(into, from []uint32, limit int) []uint32 {
 	if len(into) == 0 && len(from) > 0 {
 		return slices.Clone(from)

@@ -14,17 +14,18 @@ const (
 	// Overheads that no slice length shows: what the runtime keeps for a segment, a context and a trace, maps included.
 	segmentOverhead = 192
 	contextOverhead = 160
-	traceOverhead   = 360
+	traceOverhead   = 320
 )
 
 // store keeps spans in the order they arrive, in segments that are compressed once full. A segment goes when the last trace in it goes.
 type store struct {
-	open     *segment
-	sealed   []*segment
-	blobs    map[string]*blob
-	contexts map[contextKey]*context
-	spare    [][]byte
-	bytes    int64
+	// open takes what arrives, aside what is moved out of the way of an eviction, so that what is kept longer lies together.
+	open, aside *segment
+	sealed      []*segment
+	blobs       map[string]*blob
+	contexts    map[contextKey]*context
+	spare       [][]byte
+	bytes       int64
 }
 
 // blob is a resource or scope as the leading fields of the message that holds it, shared by all spans under it.
@@ -62,16 +63,24 @@ type ref struct {
 	length  uint32
 }
 
+// memory is about what a record takes, of a packed segment its part.
+func (r ref) memory() int64 {
+	if r.segment.packed != nil {
+		return int64(r.length) * int64(len(r.segment.packed)) / int64(max(r.segment.size, 1))
+	}
+	return int64(r.length)
+}
+
 func newStore() *store {
 	return &store{blobs: make(map[string]*blob), contexts: make(map[contextKey]*context)}
 }
 
 // reserve returns an open segment with room for n more bytes.
-func (s *store) reserve(n int) *segment {
-	if s.open != nil && cap(s.open.raw)-len(s.open.raw) >= n {
-		return s.open
+func (s *store) reserve(open **segment, n int) *segment {
+	if seg := *open; seg != nil && cap(seg.raw)-len(seg.raw) >= n {
+		return seg
 	}
-	s.seal()
+	s.seal(open)
 	buf := []byte(nil)
 	if n <= segmentSize && len(s.spare) > 0 {
 		buf = s.spare[len(s.spare)-1]
@@ -80,18 +89,18 @@ func (s *store) reserve(n int) *segment {
 		buf = make([]byte, 0, max(n, segmentSize))
 		s.bytes += int64(cap(buf))
 	}
-	s.open = &segment{raw: buf}
+	*open = &segment{raw: buf}
 	s.bytes += segmentOverhead
-	return s.open
+	return *open
 }
 
-// seal closes the open segment; what wants compressing is handed out by takeSealed.
-func (s *store) seal() {
-	if s.open == nil {
+// seal closes an open segment; what wants compressing is handed out by TakeSealed.
+func (s *store) seal(open **segment) {
+	seg := *open
+	if seg == nil {
 		return
 	}
-	seg := s.open
-	s.open = nil
+	*open = nil
 	seg.size = len(seg.raw)
 	if seg.live == 0 {
 		s.free(seg)
@@ -179,7 +188,7 @@ func (s *store) use(seg *segment, c *context) int {
 // release gives up a record.
 func (s *store) release(r ref) {
 	r.segment.live -= int(r.length)
-	if r.segment.live > 0 || r.segment == s.open {
+	if r.segment.live > 0 || r.segment == s.open || r.segment == s.aside {
 		return
 	}
 	for i, seg := range s.sealed {

@@ -60,13 +60,18 @@ type field struct {
 
 // nextField reads the field at pos and returns the position behind it, or a negative position when the bytes are malformed.
 func nextField(b []byte, pos int) (f field, next int) {
-	// The common case: a small field number and a length below 128.
-	if pos+1 < len(b) {
-		if tag, n := b[pos], b[pos+1]; tag < 0x80 && tag&7 == wireBytes && n < 0x80 {
+	// The common cases: a small field number, and a length below 128 or a fixed number.
+	if pos+1 < len(b) && b[pos] < 0x80 {
+		switch tag, n := b[pos], b[pos+1]; {
+		case tag&7 == wireBytes && n < 0x80:
 			if end := pos + 2 + int(n); end <= len(b) {
-				return field{num: uint64(tag >> 3), typ: wireBytes, data: b[pos+2 : end]}, end
+				f.num, f.typ, f.data = uint64(tag>>3), wireBytes, b[pos+2:end]
+				return f, end
 			}
 			return f, -1
+		case tag&7 == wireFixed64 && pos+9 <= len(b):
+			f.num, f.typ, f.number = uint64(tag>>3), wireFixed64, binary.LittleEndian.Uint64(b[pos+1:])
+			return f, pos + 9
 		}
 	}
 	tag, pos := uvarint(b, pos)

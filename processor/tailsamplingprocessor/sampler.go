@@ -81,7 +81,7 @@ func newSampler(set processor.Settings, cfg *Config, next consumer.Traces) (*sam
 	if err != nil {
 		return nil, err
 	}
-	s.out = newSender(cfg, set, program.Names(), telemetry, next, s.delivered)
+	s.out = newSender(cfg, set, program.Names(), telemetry, next, s)
 	return s, nil
 }
 
@@ -183,7 +183,6 @@ func (s *sampler) admit(ctx context.Context, b *sampling.Batch) error {
 		s.mu.Lock()
 		finished := s.engine.Append(b, time.Now(), &out)
 		sealed := s.engine.TakeSealed()
-		s.countPending(&out)
 		freed := s.freed
 		s.mu.Unlock()
 		s.pack(sealed)
@@ -218,17 +217,17 @@ func (s *sampler) pack(sealed []*sampling.Sealed) {
 	packBuffers.Put(buf)
 }
 
-// countPending counts output against the memory limit; the caller holds mu.
-func (s *sampler) countPending(out *sampling.Outputs) {
-	for i := range out.Kept {
-		s.engine.AddPending(out.Kept[i].Bytes)
-	}
+// views readies kept traces for decoding.
+func (s *sampler) views(kept []sampling.Kept) {
+	s.mu.Lock()
+	s.engine.Views(kept)
+	s.mu.Unlock()
 }
 
 // delivered gives back the memory of output that is gone.
-func (s *sampler) delivered(bytes int64) {
+func (s *sampler) delivered(kept []sampling.Kept) {
 	s.mu.Lock()
-	s.engine.AddPending(-bytes)
+	s.engine.Delivered(kept)
 	s.mu.Unlock()
 }
 
@@ -237,7 +236,6 @@ func (s *sampler) decide(run func(*sampling.Outputs) bool) (more bool) {
 	var out sampling.Outputs
 	s.mu.Lock()
 	more = run(&out)
-	s.countPending(&out)
 	close(s.freed)
 	s.freed = make(chan struct{})
 	s.mu.Unlock()

@@ -35,7 +35,7 @@ type sender struct {
 	logger    *zap.Logger
 	telemetry *metadata.TelemetryBuilder
 	annotate  annotator
-	delivered func(int64)
+	holder    holder
 	limit     int64
 	started   bool
 	// buf is scratch space of run.
@@ -53,9 +53,17 @@ type sender struct {
 	done   chan struct{}
 }
 
-func newSender(cfg *Config, set processor.Settings, names []string, telemetry *metadata.TelemetryBuilder, next consumer.Traces, delivered func(int64)) *sender {
+// holder has what is kept in memory until it is delivered.
+type holder interface {
+	// views readies kept traces for decoding.
+	views(kept []sampling.Kept)
+	// delivered lets go of them.
+	delivered(kept []sampling.Kept)
+}
+
+func newSender(cfg *Config, set processor.Settings, names []string, telemetry *metadata.TelemetryBuilder, next consumer.Traces, h holder) *sender {
 	return &sender{
-		next: next, logger: set.Logger, telemetry: telemetry, delivered: delivered,
+		next: next, logger: set.Logger, telemetry: telemetry, holder: h,
 		annotate: newAnnotator(cfg, names, telemetry),
 		limit:    int64(cfg.MemoryLimitMiB) << 20 / 4,
 		changed:  make(chan struct{}),
@@ -146,7 +154,7 @@ func (s *sender) run() {
 			return
 		}
 		s.deliver(&w, kept)
-		s.delivered(bytes)
+		s.holder.delivered(kept)
 		s.mu.Lock()
 		s.pending -= bytes
 		s.signalLocked()
@@ -156,6 +164,7 @@ func (s *sender) run() {
 
 // build decodes kept traces.
 func (s *sender) build(w *sampling.Writer, kept []sampling.Kept) ptrace.Traces {
+	s.holder.views(kept)
 	var spans int64
 	for i := range kept {
 		if err := w.Add(&kept[i]); err != nil {
