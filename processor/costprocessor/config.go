@@ -14,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 
+	"github.com/pitwall-io/pitwall/internal/cost/allocation"
 	"github.com/pitwall-io/pitwall/internal/cost/ownership"
 )
 
@@ -72,6 +73,8 @@ type Config struct {
 	Cache CacheConfig `mapstructure:"cache"`
 	// Telemetry accounts for what the telemetry itself costs.
 	Telemetry TelemetryConfig `mapstructure:"telemetry"`
+	// Resources allocates what machines cost, from usage metrics.
+	Resources ResourcesConfig `mapstructure:"resources"`
 	// MaxAccounts bounds the combinations of service, owner and cost centre that are accounted for; new ones beyond it go to __overflow__.
 	MaxAccounts int `mapstructure:"max_accounts"`
 	// EmitInterval is how often cost metrics leave through the metrics pipeline.
@@ -160,6 +163,30 @@ type TelemetryPrice struct {
 	PerMillion float64 `mapstructure:"per_million"`
 }
 
+// ResourcesConfig allocates what machines cost to the services that run on them.
+type ResourcesConfig struct {
+	// Enabled turns allocation on.
+	Enabled bool `mapstructure:"enabled"`
+	// PriceSheet is a CSV or YAML file of prices; without one, and where it says nothing, OpenCost's default prices count.
+	PriceSheet string `mapstructure:"price_sheet"`
+	// Currency is the ISO 4217 code of the prices.
+	Currency string `mapstructure:"currency"`
+	// Region, InstanceType and Commitment are looked up in the sheet where a machine's resource does not say them.
+	Region       string `mapstructure:"region"`
+	InstanceType string `mapstructure:"instance_type"`
+	Commitment   string `mapstructure:"commitment"`
+	// Idle is none, even or weighted: whether what nobody used of a machine is shared by who ran on it.
+	Idle allocation.Share `mapstructure:"idle"`
+	// OverheadPerHour is paid beyond the machines and shared by what services cost.
+	OverheadPerHour float64 `mapstructure:"overhead_per_hour"`
+	// MaxGap is how long a sample holds without another.
+	MaxGap time.Duration `mapstructure:"max_gap"`
+	// MaxUnits bounds the containers, processes and machines measured.
+	MaxUnits int `mapstructure:"max_units"`
+	// MaxOperations bounds the operations of one service that cost per request is told apart by.
+	MaxOperations int `mapstructure:"max_operations"`
+}
+
 var (
 	_ component.Config = (*Config)(nil)
 
@@ -178,6 +205,7 @@ func createDefaultConfig() component.Config {
 		Provenance:     true,
 		Cache:          CacheConfig{MaxResources: 10_000, MaxMiB: 16},
 		Telemetry:      TelemetryConfig{Enabled: true, Stage: "received", Currency: "USD"},
+		Resources:      ResourcesConfig{Currency: "USD", Idle: allocation.None, MaxGap: 5 * time.Minute, MaxUnits: 10_000, MaxOperations: 200},
 		MaxAccounts:    2000,
 		EmitInterval:   time.Minute,
 	}
@@ -237,7 +265,34 @@ func (c *Config) Validate() error {
 	if err := c.Telemetry.validate(); err != nil {
 		errs = append(errs, err)
 	}
+	if err := c.Resources.validate(); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+func (r *ResourcesConfig) validate() error {
+	if !r.Enabled {
+		return nil
+	}
+	if !currencyCode.MatchString(r.Currency) {
+		return fmt.Errorf("resources.currency must be an ISO 4217 code (got %q)", r.Currency)
+	}
+	if !slices.Contains([]allocation.Share{allocation.None, allocation.Even, allocation.Weighted}, r.Idle) {
+		return fmt.Errorf("resources.idle must be none, even or weighted (got %q)", r.Idle)
+	}
+	if r.OverheadPerHour < 0 || math.IsNaN(r.OverheadPerHour) || r.OverheadPerHour > 1e9 {
+		return fmt.Errorf("resources.overhead_per_hour must be between 0 and 1e9 (got %v)", r.OverheadPerHour)
+	}
+	if r.MaxGap <= 0 {
+		return fmt.Errorf("resources.max_gap must be positive (got %s)", r.MaxGap)
+	}
+	for key, n := range map[string]int{"max_units": r.MaxUnits, "max_operations": r.MaxOperations} {
+		if n <= 0 {
+			return fmt.Errorf("resources.%s must be positive (got %d)", key, n)
+		}
+	}
+	return nil
 }
 
 func (r *RuleConfig) validate(tables map[string]TableConfig) error {

@@ -87,6 +87,12 @@ func TestEveryWrongValueIsNamed(t *testing.T) {
 		"telemetry.currency must be":            func(c *Config) { c.Telemetry.Currency = "dollars" },
 		`"profiles" is not traces`:              func(c *Config) { c.Telemetry.Prices = map[string]TelemetryPrice{"profiles": {}} },
 		"telemetry.prices.logs.per_gb must be":  func(c *Config) { c.Telemetry.Prices = map[string]TelemetryPrice{"logs": {PerGB: math.NaN()}} },
+		"resources.currency must be":            func(c *Config) { c.Resources.Enabled = true; c.Resources.Currency = "" },
+		"resources.idle must be":                func(c *Config) { c.Resources.Enabled = true; c.Resources.Idle = "x" },
+		"resources.overhead_per_hour must be":   func(c *Config) { c.Resources.Enabled = true; c.Resources.OverheadPerHour = -1 },
+		"resources.max_gap must be":             func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxGap = 0 },
+		"resources.max_units must be":           func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxUnits = 0 },
+		"resources.max_operations must be":      func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxOperations = 0 },
 	} {
 		cfg := createDefaultConfig().(*Config)
 		change(cfg)

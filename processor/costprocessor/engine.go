@@ -33,6 +33,8 @@ type engine struct {
 	tagger     *tagger
 	meter      *meter
 	prices     telemetryPrices
+	resources  *resourceMeter // nil when allocation is off
+	requests   *requestMeter
 	traceSize  ptrace.ProtoMarshaler
 	metricSize pmetric.ProtoMarshaler
 	logSize    plog.ProtoMarshaler
@@ -86,6 +88,12 @@ func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
 	}
 	if e.prices, err = newTelemetryPrices(cfg.Telemetry); err != nil {
 		return nil, fmt.Errorf("telemetry.prices: %w", err)
+	}
+	if cfg.Resources.Enabled {
+		if e.resources, err = newResourceMeter(&cfg.Resources); err != nil {
+			return nil, fmt.Errorf("resources.%w", err)
+		}
+		e.requests = newRequestMeter(cfg.MaxAccounts, cfg.Resources.MaxOperations)
 	}
 	for s := range signals {
 		option := func(key, value string) metric.MeasurementOption {
@@ -201,10 +209,20 @@ func (e *engine) emit(ctx context.Context) {
 	}
 	started := e.started
 	e.mu.Unlock()
-	if sink == nil || !e.cfg.Telemetry.Enabled {
+	if sink == nil {
 		return
 	}
-	md := e.telemetryMetrics(started, e.now())
+	now := e.now()
+	md := pmetric.NewMetrics()
+	if e.cfg.Telemetry.Enabled {
+		e.telemetryMetrics(md, started, now)
+	}
+	if e.resources != nil {
+		if err := e.resources.close(now); err != nil {
+			e.set.Logger.Error("Resource cost cannot be allocated for this window", zap.Error(err))
+		}
+		e.resourceMetrics(md, started, now)
+	}
 	if md.DataPointCount() == 0 {
 		return
 	}
@@ -228,6 +246,9 @@ func (w *work) commit(ctx context.Context) {
 	e, o := w.engine, &w.engine.outcomes[w.signal]
 	if overflowed := e.meter.commit(w.signal, w.shipment); overflowed > 0 {
 		e.tel.CostAccountOverflow.Add(ctx, int64(overflowed)) //nolint:gosec // a count
+	}
+	if e.requests != nil {
+		e.requests.commit(w.requests)
 	}
 	if w.allocated > 0 {
 		e.tel.CostRecords.Add(ctx, w.allocated, o.allocated)

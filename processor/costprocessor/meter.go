@@ -4,7 +4,6 @@ package costprocessor
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/pitwall-io/pitwall/internal/cost/money"
@@ -32,8 +31,8 @@ var signalNames = [signals]string{"traces", "metrics", "logs"}
 
 func (s signal) String() string { return signalNames[s] }
 
-// usage is what one account sent of one signal.
-type usage struct {
+// traffic is what one account sent of one signal.
+type traffic struct {
 	items, bytes uint64
 }
 
@@ -44,10 +43,10 @@ type shipment struct {
 
 type shipmentEntry struct {
 	account account
-	usage   usage
+	usage   traffic
 }
 
-func (s *shipment) add(a account, u usage) {
+func (s *shipment) add(a account, u traffic) {
 	// Requests hold runs of one service.
 	if n := len(s.entries); n > 0 && s.entries[n-1].account == a {
 		s.entries[n-1].usage.items += u.items
@@ -65,11 +64,11 @@ type meter struct {
 	max int
 
 	mu       sync.Mutex // guards accounts
-	accounts map[account]*[signals]usage
+	accounts map[account]*[signals]traffic
 }
 
 func newMeter(maxAccounts int) *meter {
-	return &meter{max: maxAccounts, accounts: map[account]*[signals]usage{}}
+	return &meter{max: maxAccounts, accounts: map[account]*[signals]traffic{}}
 }
 
 // commit adds a shipment and returns how many of its items went to the overflow account.
@@ -86,7 +85,7 @@ func (m *meter) commit(sig signal, s *shipment) (overflowed uint64) {
 				overflowed += e.usage.items
 			}
 			if sums, ok = m.accounts[key]; !ok {
-				sums = &[signals]usage{}
+				sums = &[signals]traffic{}
 				m.accounts[key] = sums
 			}
 		}
@@ -105,7 +104,7 @@ func (m *meter) len() int {
 // statement is the total of one account.
 type statement struct {
 	account account
-	usage   [signals]usage
+	usage   [signals]traffic
 }
 
 // statements are the totals of all accounts, sorted.
@@ -116,15 +115,7 @@ func (m *meter) statements() []statement {
 		out = append(out, statement{a, *u})
 	}
 	m.mu.Unlock()
-	slices.SortFunc(out, func(a, b statement) int {
-		if c := strings.Compare(a.account.service, b.account.service); c != 0 {
-			return c
-		}
-		if c := strings.Compare(a.account.owner, b.account.owner); c != 0 {
-			return c
-		}
-		return strings.Compare(a.account.costCenter, b.account.costCenter)
-	})
+	slices.SortFunc(out, func(a, b statement) int { return compareAccounts(a.account, b.account) })
 	return out
 }
 
@@ -156,7 +147,7 @@ func newTelemetryPrices(c TelemetryConfig) (telemetryPrices, error) {
 	return out, nil
 }
 
-func (p *telemetryPrices) amount(sig signal, u usage) (money.Amount, bool) {
+func (p *telemetryPrices) amount(sig signal, u traffic) (money.Amount, bool) {
 	if !p[sig].set {
 		return money.Amount{}, false
 	}

@@ -44,7 +44,9 @@ func (p *tracesProcessor) ConsumeTraces(ctx context.Context, td ptrace.Traces) e
 		for i := range rs.ScopeSpans().Len() {
 			items += uint64(rs.ScopeSpans().At(i).Spans().Len()) //nolint:gosec // a length
 		}
-		return w.resource(ctx, rs.Resource(), items, func() int { return p.engine.traceSize.ResourceSpansSize(rs) })
+		return w.resource(ctx, rs.Resource(), items, func() int { return p.engine.traceSize.ResourceSpansSize(rs) }, func(v *verdict) {
+			w.requests.observe(v.account, rs)
+		})
 	})
 	if td.ResourceSpans().Len() == 0 {
 		w.commit(ctx)
@@ -70,7 +72,7 @@ func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 		for i := range rl.ScopeLogs().Len() {
 			items += uint64(rl.ScopeLogs().At(i).LogRecords().Len()) //nolint:gosec // a length
 		}
-		return w.resource(ctx, rl.Resource(), items, func() int { return p.engine.logSize.ResourceLogsSize(rl) })
+		return w.resource(ctx, rl.Resource(), items, func() int { return p.engine.logSize.ResourceLogsSize(rl) }, nil)
 	})
 	if ld.ResourceLogs().Len() == 0 {
 		w.commit(ctx)
@@ -102,7 +104,11 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 	w := p.engine.begin(metrics)
 	defer w.end()
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
-		return w.resource(ctx, rm.Resource(), dataPoints(rm), func() int { return p.engine.metricSize.ResourceMetricsSize(rm) })
+		return w.resource(ctx, rm.Resource(), dataPoints(rm), func() int { return p.engine.metricSize.ResourceMetricsSize(rm) }, func(v *verdict) {
+			if refused := p.engine.resources.observe(rm.Resource(), v.account, rm); refused > 0 {
+				p.engine.tel.CostUsageOverflow.Add(ctx, refused)
+			}
+		})
 	})
 	if md.ResourceMetrics().Len() == 0 {
 		w.commit(ctx)
@@ -143,16 +149,20 @@ type work struct {
 	engine   *engine
 	signal   signal
 	shipment *shipment
+	requests requestCounts
 	// allocated, unallocated and dropped count the records by outcome.
 	allocated, unallocated, dropped int64
 }
 
 // resource tags one resource and says whether it is to be dropped. The size is taken before the tags are added: what is accounted is
 // what was received.
-func (w *work) resource(ctx context.Context, resource pcommon.Resource, items uint64, size func() int) bool {
+func (w *work) resource(ctx context.Context, resource pcommon.Resource, items uint64, size func() int, observe func(*verdict)) bool {
 	v := w.engine.tagger.decide(ctx, resource)
 	if w.engine.cfg.Telemetry.Enabled {
-		w.shipment.add(v.account, usage{items: items, bytes: embedded(size())})
+		w.shipment.add(v.account, traffic{items: items, bytes: embedded(size())})
+	}
+	if observe != nil && w.engine.resources != nil {
+		observe(v)
 	}
 	switch n := int64(items); { //nolint:gosec // a length
 	case v.drop:

@@ -348,6 +348,7 @@ func TestHostileRequestsNeitherPanicNorChangeWhatFollows(t *testing.T) {
 		return r.traces.AllTraces()[0], r.metrics.AllMetrics()[0], r.logs.AllLogs()[0]
 	}
 	rules := func(c *Config) {
+		c.Resources.Enabled = true
 		c.Aliases = map[string][]string{attrOwner: {"team"}}
 		c.Rules = []RuleConfig{{Name: "all", OTTL: `attributes["x"] != nil`, Copy: map[string][]string{attrCostCenter: {"service.name"}}}}
 	}

@@ -56,6 +56,14 @@ type verdict struct {
 	account account
 }
 
+// unknownService is the account of resources that name no service.
+const unknownService = "unknown_service"
+
+// serviceNames are the attributes that name the service, the best first.
+var serviceNames = []string{
+	"service.name", "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.cronjob.name", "k8s.job.name", "k8s.container.name",
+}
+
 // fileStamp tells whether a file changed.
 type fileStamp struct {
 	modified time.Time
@@ -249,10 +257,7 @@ func (t *tagger) decide(ctx context.Context, resource pcommon.Resource) *verdict
 
 func (t *tagger) judge(ctx context.Context, d *ownership.Resolution, resource pcommon.Resource) *verdict {
 	v := &verdict{put: slices.Clone(d.Changed), missing: len(d.Missing) > 0}
-	v.account = account{service: "unknown_service"}
-	if service, ok := (resourceAttributes{resource}).Get("service.name"); ok && service != "" {
-		v.account.service = service
-	}
+	v.account.service = first(resource.Attributes(), unknownService, serviceNames...)
 	v.account.owner = effective(d, resource, attrOwner)
 	v.account.costCenter = effective(d, resource, attrCostCenter)
 	provenance := d.Provenance()

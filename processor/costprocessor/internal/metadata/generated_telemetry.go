@@ -38,6 +38,7 @@ type TelemetryBuilder struct {
 	CostRuleErrors      metric.Int64Counter
 	CostTableReloads    metric.Int64Counter
 	CostTagConflicts    metric.Int64Counter
+	CostUsageOverflow   metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -167,6 +168,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_cost_tag_conflicts",
 		metric.WithDescription("Resources, counted when decided, whose own tag differs from what a checking rule says, by tag and rule. [Alpha]"),
 		metric.WithUnit("{resource}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CostUsageOverflow, err = builder.meter.Int64Counter(
+		"otelcol_cost_usage_overflow",
+		metric.WithDescription("Points of usage metrics that found no room because resources.max_units was reached. [Alpha]"),
+		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

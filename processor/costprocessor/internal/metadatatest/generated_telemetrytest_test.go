@@ -36,6 +36,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.CostRuleErrors.Add(context.Background(), 1)
 	tb.CostTableReloads.Add(context.Background(), 1)
 	tb.CostTagConflicts.Add(context.Background(), 1)
+	tb.CostUsageOverflow.Add(context.Background(), 1)
 	AssertEqualCostAccountOverflow(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
@@ -64,6 +65,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCostTagConflicts(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCostUsageOverflow(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 

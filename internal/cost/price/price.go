@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package price holds price sheets: what a core, a gibibyte or a machine costs an hour, where, in which form, since when.
+package price
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pitwall-io/pitwall/internal/cost/money"
+)
+
+// Rates are prices per hour.
+type Rates struct {
+	// CPU is per core, RAM per GiB, GPU per device, Storage per GB.
+	CPU, RAM, GPU, Storage money.Amount
+	// Source says where the rates come from: "sheet:<line>", or "opencost" for the fallback.
+	Source string
+}
+
+// Query asks for the price of something.
+type Query struct {
+	At time.Time
+	// Region, InstanceType and Commitment may be empty: unknown.
+	Region, InstanceType, Commitment string
+	// Cores and GiB are the size of the machine; they are needed only where the sheet prices machines as a whole.
+	Cores, GiB money.Amount
+}
+
+// spot is the commitment of machines that may be taken away.
+const spot = "spot"
+
+// Fallback are OpenCost's default prices in USD (opencost, configs/default.json: "Default prices based on GCP us-central1").
+func Fallback(commitment string) Rates {
+	r := Rates{
+		CPU: money.MustParse("0.031611"), RAM: money.MustParse("0.004237"), GPU: money.MustParse("0.95"),
+		Storage: money.MustParse("0.00005479452"), Source: "opencost",
+	}
+	if commitment == spot {
+		r.CPU, r.RAM = money.MustParse("0.006655"), money.MustParse("0.000892")
+	}
+	return r
+}
+
+// row is one line of a sheet. Empty texts match everything; absent prices fall back.
+type row struct {
+	line                             int
+	from, to                         time.Time
+	region, instanceType, commitment string
+	cpu, ram, gpu, storage, instance *money.Amount
+}
+
+// Sheet is an immutable price sheet. The zero value has no rows: everything falls back.
+type Sheet struct {
+	rows []row
+}
+
+// columns of a sheet.
+var columns = []string{"from", "to", "region", "instance_type", "commitment", "cpu_core_hour", "ram_gib_hour", "gpu_hour", "storage_gb_hour", "instance_hour"}
+
+var errNoPrice = errors.New("a row needs a price")
+
+// ReadCSV reads a sheet with a header line. Columns: from, to (dates, to is exclusive), region, instance_type, commitment (on_demand, spot,
+// or any word), cpu_core_hour, ram_gib_hour, gpu_hour, storage_gb_hour, instance_hour. Empty cells match everything, or fall back.
+func ReadCSV(r io.Reader) (*Sheet, error) {
+	reader := csv.NewReader(r)
+	reader.Comment = '#'
+	header, err := reader.Read()
+	if err != nil {
+		return nil, fmt.Errorf("price sheet: header: %w", err)
+	}
+	for i, name := range header {
+		header[i] = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
+		if !slices.Contains(columns, header[i]) {
+			return nil, fmt.Errorf("price sheet: line 1: unknown column %q", header[i])
+		}
+	}
+	s := &Sheet{}
+	for {
+		record, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return s, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("price sheet: %w", err)
+		}
+		cells := map[string]string{}
+		for i, cell := range record {
+			cells[header[i]] = cell
+		}
+		line, _ := reader.FieldPos(0)
+		if err := s.add(line, cells); err != nil {
+			return nil, fmt.Errorf("price sheet: line %d: %w", line, err)
+		}
+	}
+}
+
+// ReadYAML reads a sheet as a list of objects with the columns of ReadCSV.
+func ReadYAML(r io.Reader) (*Sheet, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []yaml.Node
+	if err := yaml.Unmarshal(text, &nodes); err != nil {
+		return nil, fmt.Errorf("price sheet: %w", err)
+	}
+	s := &Sheet{}
+	for i := range nodes {
+		cells := map[string]string{}
+		if err := nodes[i].Decode(&cells); err != nil {
+			return nil, fmt.Errorf("price sheet: line %d: %w", nodes[i].Line, err)
+		}
+		for name := range cells {
+			if !slices.Contains(columns, name) {
+				return nil, fmt.Errorf("price sheet: line %d: unknown key %q", nodes[i].Line, name)
+			}
+		}
+		if err := s.add(nodes[i].Line, cells); err != nil {
+			return nil, fmt.Errorf("price sheet: line %d: %w", nodes[i].Line, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Sheet) add(line int, cells map[string]string) error {
+	cell := func(name string) string { return strings.TrimSpace(cells[name]) }
+	r := row{line: line, region: cell("region"), instanceType: cell("instance_type"), commitment: cell("commitment")}
+	for name, to := range map[string]*time.Time{"from": &r.from, "to": &r.to} {
+		if cell(name) == "" {
+			continue
+		}
+		t, err := time.Parse(time.DateOnly, cell(name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*to = t
+	}
+	some := false
+	for name, to := range map[string]**money.Amount{
+		"cpu_core_hour": &r.cpu, "ram_gib_hour": &r.ram, "gpu_hour": &r.gpu, "storage_gb_hour": &r.storage, "instance_hour": &r.instance,
+	} {
+		if cell(name) == "" {
+			continue
+		}
+		a, err := money.Parse(cell(name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if a.Sign() < 0 {
+			return fmt.Errorf("%s must not be negative (got %s)", name, a)
+		}
+		*to, some = &a, true
+	}
+	if !some {
+		return errNoPrice
+	}
+	s.rows = append(s.rows, r)
+	return nil
+}
+
+// Len is the number of rows.
+func (s *Sheet) Len() int { return len(s.rows) }
+
+// Rates is the price of something. Of the rows that match the one that names most counts: first instance type, then region, then
+// commitment; of equals the one that begins latest, then the later line. Prices the row does not have fall back to OpenCost's.
+func (s *Sheet) Rates(q Query) Rates {
+	out := Fallback(q.Commitment)
+	best, score := -1, -1
+	for i := range s.rows {
+		r := &s.rows[i]
+		if !r.matches(&q) {
+			continue
+		}
+		if n := r.score(); n > score || n == score && !r.from.Before(s.rows[best].from) {
+			best, score = i, n
+		}
+	}
+	if best < 0 {
+		return out
+	}
+	r := &s.rows[best]
+	out.Source = fmt.Sprintf("sheet:%d", r.line)
+	for _, p := range []struct {
+		from *money.Amount
+		to   *money.Amount
+	}{{r.cpu, &out.CPU}, {r.ram, &out.RAM}, {r.gpu, &out.GPU}, {r.storage, &out.Storage}} {
+		if p.from != nil {
+			*p.to = *p.from
+		}
+	}
+	if r.instance != nil {
+		out.scale(*r.instance, q.Cores, q.GiB)
+	}
+	return out
+}
+
+// scale makes the prices of cores and memory add up to the price of the machine, in the ratio they have.
+func (r *Rates) scale(instance, cores, gib money.Amount) {
+	whole := r.CPU.Times(cores).Plus(r.RAM.Times(gib))
+	if whole.IsZero() {
+		return
+	}
+	factor := instance.Over(whole)
+	r.CPU, r.RAM = r.CPU.Times(factor).Round(18), r.RAM.Times(factor).Round(18)
+}
+
+func (r *row) matches(q *Query) bool {
+	return (r.from.IsZero() || !q.At.Before(r.from)) && (r.to.IsZero() || q.At.Before(r.to)) &&
+		(r.region == "" || strings.EqualFold(r.region, q.Region)) &&
+		(r.instanceType == "" || strings.EqualFold(r.instanceType, q.InstanceType)) &&
+		(r.commitment == "" || strings.EqualFold(r.commitment, q.Commitment))
+}
+
+func (r *row) score() int {
+	n := 0
+	for i, s := range []string{r.commitment, r.region, r.instanceType} {
+		if s != "" {
+			n += 1 << i
+		}
+	}
+	return n
+}
