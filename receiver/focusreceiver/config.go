@@ -54,6 +54,8 @@ type Config struct {
 	GiveUp time.Duration `mapstructure:"give_up"`
 	// Storage is the storage extension that remembers what was read. Without it a restart reads and emits everything again.
 	Storage *component.ID `mapstructure:"storage"`
+	// Retention is how long after its end a billing period can be corrected; older periods are forgotten and their files not read.
+	Retention time.Duration `mapstructure:"retention"`
 	// Delivery is auto, file or folder: which files add up; deliveries of one billing period replace each other.
 	Delivery Delivery `mapstructure:"delivery"`
 	// GroupBy are the dimensions: FOCUS columns, "Provider", and "tag:<name>".
@@ -83,6 +85,7 @@ func createDefaultConfig() component.Config {
 		PollInterval: time.Minute,
 		Settle:       30 * time.Second,
 		GiveUp:       time.Hour,
+		Retention:    3 * 365 * 24 * time.Hour,
 		Delivery:     Auto,
 		GroupBy:      []string{"Provider", "BillingAccountId", "SubAccountId", "SubAccountName", "RegionId", "ServiceName", "ServiceCategory", "ChargeCategory"},
 		Interval:     focus.Daily,
@@ -110,7 +113,7 @@ func (c *Config) Validate() error {
 			fail("include: %q: %w", pattern, err)
 		}
 	}
-	for key, d := range map[string]time.Duration{"poll_interval": c.PollInterval, "give_up": c.GiveUp} {
+	for key, d := range map[string]time.Duration{"poll_interval": c.PollInterval, "give_up": c.GiveUp, "retention": c.Retention} {
 		if d <= 0 {
 			fail("%s must be positive (got %s)", key, d)
 		}

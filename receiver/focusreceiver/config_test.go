@@ -33,7 +33,7 @@ func TestAWholeConfigurationIsRead(t *testing.T) {
 	assert.Equal(t, want, read("focus"))
 	id := component.MustNewIDWithName("file_storage", "bills")
 	assert.Equal(t, &Config{
-		Directory: "/var/lib/billing", Include: []string{"*.csv.gz"}, PollInterval: 10 * time.Minute, Settle: time.Minute, GiveUp: 2 * time.Hour,
+		Directory: "/var/lib/billing", Include: []string{"*.csv.gz"}, PollInterval: 10 * time.Minute, Settle: time.Minute, GiveUp: 2 * time.Hour, Retention: 48 * time.Hour,
 		Storage: &id, Delivery: PerFolder, GroupBy: []string{"Provider", "SubAccountId", "tag:cost center", "x_Project"}, Interval: focus.Hourly,
 		Costs: []string{"effective"}, Output: Gauge, MaxCells: 1000, MaxPoints: 100, MaxFileMiB: 10,
 	}, read("focus/full"))
@@ -47,6 +47,7 @@ func TestEveryWrongValueIsNamed(t *testing.T) {
 		`include: "["`:                   func(c *Config) { c.Include = []string{"["} },
 		"poll_interval must be positive": func(c *Config) { c.PollInterval = 0 },
 		"give_up must be positive":       func(c *Config) { c.GiveUp = 0 },
+		"retention must be positive":     func(c *Config) { c.Retention = 0 },
 		"settle must not be negative":    func(c *Config) { c.Settle = -1 },
 		"delivery must be auto":          func(c *Config) { c.Delivery = "x" },
 		"interval must be hour":          func(c *Config) { c.Interval = "week" },

@@ -31,6 +31,7 @@ const (
 	outcomeRead       = "read"
 	outcomeRefused    = "refused"
 	outcomeSuperseded = "superseded"
+	outcomeExpired    = "expired"
 )
 
 var (
@@ -135,6 +136,9 @@ func (r *focusReceiver) scan(ctx context.Context) {
 	if err != nil {
 		r.logger.Error("Directory cannot be read", zap.String("directory", r.cfg.Directory), zap.Error(err))
 	}
+	if err == nil {
+		r.forget(files)
+	}
 	waiting := int64(0)
 	defer func() { r.waiting.Store(waiting) }()
 	if r.pending != nil && !r.deliver(ctx) {
@@ -155,6 +159,19 @@ func (r *focusReceiver) scan(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// forget drops billing periods that are too old to be corrected, and files that are no longer there: if one comes back, it changes nothing.
+func (r *focusReceiver) forget(files []found) {
+	for _, s := range r.bill.Forget(r.now().Add(-r.cfg.Retention)) {
+		r.unsaved[s] = true
+	}
+	there := make(map[string]bool, len(files))
+	for _, f := range files {
+		there[f.name] = true
+	}
+	maps.DeleteFunc(r.files, func(name string, _ fileState) bool { return !there[name] })
+	maps.DeleteFunc(r.first, func(name string, _ time.Time) bool { return !there[name] })
 }
 
 // settled says whether a file has been left alone for long enough.
@@ -191,6 +208,14 @@ func (r *focusReceiver) take(ctx context.Context, f found) bool {
 	}
 	if info, err := os.Stat(f.path); err != nil || info.Size() != f.stamp.Size || !info.ModTime().Equal(f.stamp.Modified) {
 		return false // it changed while it was read
+	}
+	expired := len(got.portion)
+	cutoff := r.now().Add(-r.cfg.Retention)
+	maps.DeleteFunc(got.portion, func(s focus.Statement, _ focus.Cells) bool { return s.End.Before(cutoff) })
+	if expired > 0 && len(got.portion) == 0 {
+		r.logger.Info("File is older than the retention and is not read", zap.String("file", f.name))
+		r.finish(ctx, f, outcomeExpired, nil)
+		return true
 	}
 	gone := func(name string) bool {
 		_, err := os.Stat(filepath.Join(r.cfg.Directory, filepath.FromSlash(name)))

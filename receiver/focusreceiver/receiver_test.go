@@ -285,6 +285,31 @@ func TestAReissuedPeriodReplacesWhatItReplaces(t *testing.T) {
 	assert.Equal(t, "11", g.sink.total(t, "cost.billed"), "a re-run with fewer parts gives up the missing ones")
 }
 
+func TestPeriodsBeyondTheRetentionAreForgottenAndNotReadAgain(t *testing.T) {
+	h, id := storageHost(t)
+	g := newRig(t, nil)
+	cfg := *g.cfg
+	cfg.Storage = &id
+	g.open(&cfg, h)
+	g.put("april.csv", []byte(header+row("4", "4", "02", "a")))
+	g.look()
+	require.Len(t, g.bill.Statements(), 1)
+	g.at = g.at.Add(cfg.Retention)
+	g.put("may.csv", []byte(header+row("5", "9", "02", "a")+row("100", "4", "02", "a")))
+	g.put("april-again.csv", []byte(header+row("100", "4", "02", "a")))
+	g.look()
+	assert.Equal(t, "9", g.sink.total(t, "cost.billed"))
+	assert.Equal(t, outcomeExpired, g.outcome("april-again.csv"))
+	require.NoError(t, os.Remove(filepath.Join(g.dir, "april.csv")))
+	g.put("june.csv", []byte(header+row("1", "8", "02", "a")))
+	g.look()
+	assert.NotContains(t, g.files, "april.csv")
+	require.NoError(t, g.store.close(t.Context()))
+	g.open(&cfg, h)
+	assert.Len(t, g.bill.Statements(), 2, "forgotten in storage too")
+	require.NoError(t, g.store.close(t.Context()))
+}
+
 func TestGaugesSayWhatACellCostsNow(t *testing.T) {
 	g := newRig(t, func(c *Config) { c.Output = Gauge; c.Costs = []string{"effective"} })
 	g.put("a.csv", []byte(header+row("10", "5", "02", "a")+row("2", "5", "03", "a")+row("3", "5", "04", "a")))

@@ -409,6 +409,19 @@ func (b *Bill) Commit(p *Plan) {
 	}
 }
 
+// Forget drops the statements that ended before t and returns them. What was sent of them stays sent.
+func (b *Bill) Forget(t time.Time) []Statement {
+	var out []Statement
+	for s := range b.statements {
+		if s.End.Before(t) {
+			out = append(out, s)
+			delete(b.statements, s)
+		}
+	}
+	slices.SortFunc(out, compareStatements)
+	return out
+}
+
 // Statements are the statements of the bill, oldest first.
 func (b *Bill) Statements() []Statement {
 	out := make([]Statement, 0, len(b.statements))

@@ -405,6 +405,17 @@ func TestTheBillIsWhatItsLatestDeliveriesAddUpToInAnyOrderOfChanges(t *testing.T
 	}
 }
 
+func TestOldStatementsAreForgotten(t *testing.T) {
+	b := focus.NewBill()
+	june := strings.NewReplacer("2026-06-01", "2026-07-01", "2026-05-", "2026-06-").Replace(row("1", "02", "ec2", `{}`))
+	b.Commit(b.Plan(focus.File{Path: "a"}, portion(t, row("4", "02", "ec2", `{}`), june), nil))
+	assert.Empty(t, b.Forget(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)), "a period that ends then is not over before it")
+	forgotten := b.Forget(time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC))
+	require.Len(t, forgotten, 1)
+	assert.Equal(t, time.May, forgotten[0].Start.Month())
+	assert.Equal(t, "1", billed(b))
+}
+
 func TestABillSurvivesStorage(t *testing.T) {
 	b := focus.NewBill()
 	b.Commit(b.Plan(focus.File{Path: "a", Delivery: "d", Modified: at(1)}, portion(t, row("1.25", "02", "ec2", `{}`), row("2", "03", "s3", `{}`)), nil))

@@ -101,7 +101,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.FocusFiles, err = builder.meter.Int64Counter(
 		"otelcol_focus_files",
-		metric.WithDescription("Files finished, by outcome (read, refused, superseded). A file that changes is counted again. [Alpha]"),
+		metric.WithDescription("Files finished, by outcome (read, refused, superseded, expired). A file that changes is counted again. [Alpha]"),
 		metric.WithUnit("{file}"),
 	)
 	errs = errors.Join(errs, err)

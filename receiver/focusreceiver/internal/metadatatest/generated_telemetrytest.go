@@ -40,7 +40,7 @@ func AssertEqualFocusDroppedPoints(t *testing.T, tt *componenttest.Telemetry, dp
 func AssertEqualFocusFiles(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_focus_files",
-		Description: "Files finished, by outcome (read, refused, superseded). A file that changes is counted again. [Alpha]",
+		Description: "Files finished, by outcome (read, refused, superseded, expired). A file that changes is counted again. [Alpha]",
 		Unit:        "{file}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
