@@ -165,9 +165,12 @@ type Limiter struct {
 	owed     []*stream
 	owing    []*Group
 	leaving  []departure
-	expired  *bloom
-	texts    map[uint64]string
-	scratch  map[bool]distribution
+
+	journaling bool
+	changes    []change
+	expired    *bloom
+	texts      map[uint64]string
+	scratch    map[bool]distribution
 }
 
 // departure is a level that was sent because a member left it.

@@ -295,6 +295,7 @@ func (m *Metric) seated(st *attribute, p *Point, value uint64, admit bool) bool 
 	if s == nil {
 		if s = st.values.ask(value, !m.l.full()); s != nil {
 			m.charge(seatBytes)
+			m.l.note(change{of: changeValue, m: m, a: st, key: value})
 		}
 	}
 	if s != nil {
@@ -335,6 +336,7 @@ func (m *Metric) weigh(p *Point, weight float64) {
 
 // route is where a point goes.
 type route struct {
+	id     uint64 // of the incoming series
 	stream *stream
 	group  *Group // nil: the series is kept
 	mark   Mark
@@ -354,11 +356,11 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 	id := Mix(p.Series, raw)
 	s := m.streams[id]
 	if s != nil && s.generation == m.generation && s.window == m.l.window && !m.crowded {
-		return m.settled(p, s)
+		return m.settled(p, id, s)
 	}
 	if s != nil && s.generation == m.generation && s.window == m.l.window {
 		m.weighAgain(p, id, s)
-		return m.settled(p, s)
+		return m.settled(p, id, s)
 	}
 	group, mark, fits := m.place(p, id, kind, closed)
 	markAt := p.Time
@@ -370,7 +372,8 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 			s.group = group
 			m.streams[id] = s
 			s.generation, s.window = m.generation, m.l.window
-			return route{stream: s, group: group, mark: mark, markAt: markAt}
+			m.l.note(change{of: changeStream, m: m, key: id, which: s})
+			return route{id: id, stream: s, group: group, mark: mark, markAt: markAt}
 		}
 		fits = false
 	}
@@ -388,9 +391,10 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 		return route{group: group, mark: mark, markAt: markAt}
 	}
 	s.generation, s.window = m.generation, m.l.window
-	r := route{stream: s, group: group, mark: mark, markAt: markAt}
+	r := route{id: id, stream: s, group: group, mark: mark, markAt: markAt}
 	if s.group != group {
 		r.flip, r.from = true, s.group
+		m.l.note(change{of: changeStream, m: m, key: id, which: s})
 		s.group = group
 		if r.from == nil { // a kept series ends
 			m.freeSeat(id)
@@ -406,8 +410,8 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 }
 
 // settled is the route of a series whose place in this window is known.
-func (m *Metric) settled(p *Point, s *stream) route {
-	r := route{stream: s, group: s.group}
+func (m *Metric) settled(p *Point, id uint64, s *stream) route {
+	r := route{id: id, stream: s, group: s.group}
 	if m.owed(s) {
 		r.mark, r.markAt = MarkSeries, max(p.Time, s.time)
 	}
@@ -469,6 +473,7 @@ func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Grou
 			if s = m.series.ask(out, m.l.series < m.l.settings.Limits.Total && !m.l.full()); s != nil {
 				m.charge(seatBytes)
 				m.countSeats()
+				m.l.note(change{of: changeSeries, m: m, key: out})
 			}
 		}
 		if s != nil {
@@ -489,6 +494,7 @@ func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Grou
 			m.l.owing = append(m.l.owing, g)
 			mark = MarkFolded
 		}
+		m.l.note(change{of: changeGroup, m: m, group: g})
 	}
 	return m.wholeGroup(p, kind), mark, true
 }
@@ -509,6 +515,7 @@ func (m *Metric) newGroup(key, series uint64, kind Kind) *Group {
 	m.groups[key] = g
 	m.l.used += groupBytes
 	m.l.groups++
+	m.l.note(change{of: changeGroup, m: m, group: g})
 	return g
 }
 
@@ -617,6 +624,7 @@ func (m *Metric) edge() {
 	m.account()
 	if changed {
 		m.generation++
+		m.l.note(change{of: changeSeats, m: m})
 	}
 	m.window = m.l.window
 }
@@ -684,17 +692,18 @@ func (m *Metric) Stirred(p *Point) []*Group {
 	}
 	m.leaving = m.leaving[:0]
 	m.stirred = slices.DeleteFunc(m.stirred, func(g *Group) bool {
-		if g.series != p.Series && !g.shared {
+		if g.series != p.Series && !g.shared || g.Attributes == nil && g.flush != m.l.flush+1 {
 			return false
 		}
 		g.stirred = false
-		if g.flush == m.l.flush+1 || g.ended || g.Attributes == nil {
+		if g.flush == m.l.flush+1 || g.ended {
 			return true
 		}
 		g.flush = m.l.flush + 1
 		g.pending.time = p.Time
 		m.leaving = append(m.leaving, g)
 		m.l.leaving = append(m.l.leaving, departure{m, g})
+		m.l.note(change{of: changeGroup, m: m, group: g})
 		return true
 	})
 	return m.leaving

@@ -58,6 +58,7 @@ func (m *Metric) touch(p *Point, r route) Outcome {
 		g.pending.start, g.pending.time = p.Start, p.Time
 		out.Carrier = true
 		m.Rewrite(p, g)
+		m.l.note(change{of: changeGroup, m: m, group: g})
 	} else {
 		g.pending.time = max(g.pending.time, p.Time)
 		if p.Start != 0 && (g.pending.start == 0 || p.Start < g.pending.start) {
@@ -65,6 +66,9 @@ func (m *Metric) touch(p *Point, r route) Outcome {
 		}
 	}
 	m.count(g)
+	if r.stream != nil {
+		m.l.note(change{of: changeStream, m: m, key: r.id, which: r.stream})
+	}
 	return out
 }
 
@@ -97,7 +101,7 @@ func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outco
 		}
 		return m.dropped(p, r, invalidOr(p.NoValue))
 	}
-	what, before, previous := s.follow(p.Start, p.Time), s.last(), s.time
+	what, before, previous := m.follow(s, p, r), s.last(), s.time
 	if what == advance && v.less(before) {
 		what = reset
 	}
@@ -116,7 +120,7 @@ func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outco
 	}
 	s.remember(p.Start, p.Time, v)
 	if r.group == nil {
-		return m.keptNumber(p, s, what, v, previous)
+		return m.keptNumber(p, r.id, s, what, v, previous)
 	}
 	g := r.group
 	out := m.touch(p, r)
@@ -130,13 +134,24 @@ func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outco
 	case what == advance:
 		g.total.add(v)
 		g.total.sub(before)
-	case what == first:
+	case what == first || what == baseline:
 		m.l.stats.Baselined++
 	}
-	if what == first && v.isFloat {
+	if (what == first || what == baseline) && v.isFloat {
 		g.total.isFloat = true
 	}
 	return out
+}
+
+// follow classifies a cumulative point. A series that was kept before a restart and is folded with its first point after it
+// begins with a baseline: how much of its value was sent before the restart is not known.
+func (m *Metric) follow(s *stream, p *Point, r route) transition {
+	unsure := s.has(flagUnsure)
+	s.drop(flagUnsure)
+	if unsure && r.group != nil {
+		return baseline
+	}
+	return s.follow(p.Start, p.Time)
 }
 
 // growth is the weight of a cumulative point.
@@ -197,12 +212,13 @@ func (m *Metric) bodyOf(s *stream) *body {
 	return s.body
 }
 
-func (m *Metric) keptNumber(p *Point, s *stream, what transition, v Number, previous int64) Outcome {
+func (m *Metric) keptNumber(p *Point, id uint64, s *stream, what transition, v Number, previous int64) Outcome {
 	if !s.has(flagOffset) {
 		return Outcome{}
 	}
 	b := s.body
 	if what == reset {
+		m.l.note(change{of: changeStream, m: m, key: id, which: s})
 		b.base, b.baseStart = Number{isFloat: v.isFloat}, max(p.Start, previous)
 	}
 	return Outcome{Verdict: Restarted, Start: b.baseStart, Number: v.minus(b.base)}
@@ -325,8 +341,8 @@ func (m *Metric) cumulativeDistribution(p *Point, r route, d distribution, valid
 	grown := m.l.scratchFor(d) // what the point adds to its series
 	grown.assign(d)
 	b := m.bodyOf(s)
-	what, previous := s.follow(p.Start, p.Time), s.time
-	if what != first && what != late && b.last != nil {
+	what, previous := m.follow(s, p, r), s.time
+	if what != first && what != baseline && what != late && b.last != nil {
 		fell := grown.fellBelow(b.last)
 		switch {
 		case what == duplicate && (fell || grown.observations() != b.last.observations()):
@@ -351,14 +367,14 @@ func (m *Metric) cumulativeDistribution(p *Point, r route, d distribution, valid
 	s.remember(p.Start, p.Time, Number{})
 	m.rememberDistribution(b, d)
 	if r.group == nil {
-		return m.keptDistribution(p, s, what, d, previous)
+		return m.keptDistribution(p, r.id, s, what, d, previous)
 	}
 	out := m.touch(p, r)
 	counts := what == reset || what == first && m.countsFirst(p)
 	if r.group.start == 0 {
 		r.group.start = max(m.startOf(p, counts), r.group.out)
 	}
-	if what == first && !counts {
+	if (what == first || what == baseline) && !counts {
 		m.l.stats.Baselined++
 		d.dropExtremesIf(true)
 		grown.minus(d) // nothing, in the bounds of the series
@@ -410,12 +426,13 @@ func (m *Metric) restartDistribution(s *stream) {
 	s.set(flagOffset)
 }
 
-func (m *Metric) keptDistribution(p *Point, s *stream, what transition, d distribution, previous int64) Outcome {
+func (m *Metric) keptDistribution(p *Point, id uint64, s *stream, what transition, d distribution, previous int64) Outcome {
 	if !s.has(flagOffset) {
 		return Outcome{}
 	}
 	b := s.body
 	if what == reset {
+		m.l.note(change{of: changeStream, m: m, key: id, which: s})
 		if b.baseDist != nil {
 			m.l.used -= b.baseDist.bytes()
 		}

@@ -31,6 +31,7 @@ const (
 	flagContributes             // value is part of the group's level
 	flagOffset                  // kept, but restarted: body.base is taken off what goes out
 	flagOwed                    // a kept series was folded and its end is not delivered yet
+	flagUnsure                  // kept, and restored: the last value may be older than the last one sent
 )
 
 // stream is one incoming series: the last point of it and where it goes. A million of them must fit into 150 MB.
@@ -81,6 +82,7 @@ const (
 	advance                     // the stream went on
 	reset                       // it started anew: the whole value is new
 	duplicate                   // the same point again
+	baseline                    // what came before is not known: count from here
 	late                        // older than the last one, or in conflict with it
 )
 
@@ -111,8 +113,8 @@ type Group struct {
 	// series is the Point.Series of the members' identity, whose next point gives the occasion to send the group again.
 	series  uint64
 	stirred bool // it waits in Metric.stirred
-	// Attributes is for the caller: what the group is sent with when no member's point can carry it.
-	Attributes any
+	// Attributes is for the caller: what the group is sent with when no member's point can carry it, in a form of the caller's own.
+	Attributes []byte
 	// Slot is for the caller: which of its points carries the group in this flush.
 	Slot  int
 	ended bool // lost its seat; its end was or is being marked

@@ -387,9 +387,7 @@ func runPoints[P dataPoint[P], S dataPoints[P], T shape[P]](b *batch, dps S, t T
 			if out.Carrier {
 				b.rewrite(dp.Attributes())
 				if out.Group.Attributes == nil && out.Group.IsLevel() {
-					own := pcommon.NewMap()
-					dp.Attributes().CopyTo(own)
-					out.Group.Attributes = own
+					out.Group.Attributes = pack(dp.Attributes())
 				}
 			} else {
 				b.remove[i] = true
@@ -418,7 +416,7 @@ func runPoints[P dataPoint[P], S dataPoints[P], T shape[P]](b *batch, dps S, t T
 		} else {
 			dp = dps.AppendEmpty()
 		}
-		g.Attributes.(pcommon.Map).CopyTo(dp.Attributes())
+		unpack(g.Attributes, dp.Attributes())
 		emit(b, dp, t, g)
 		b.tally.resent++
 		b.tally.sent++
@@ -430,6 +428,24 @@ func runPoints[P dataPoint[P], S dataPoints[P], T shape[P]](b *batch, dps S, t T
 			at++
 			return at < n && b.remove[at]
 		})
+	}
+}
+
+// pack and unpack keep attributes with the limiter's state, as the attributes of an empty request's resource.
+func pack(attributes pcommon.Map) []byte {
+	md := pmetric.NewMetrics()
+	attributes.CopyTo(md.ResourceMetrics().AppendEmpty().Resource().Attributes())
+	packed, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+	if err != nil {
+		return nil
+	}
+	return packed
+}
+
+func unpack(packed []byte, attributes pcommon.Map) {
+	md, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(packed)
+	if err == nil && md.ResourceMetrics().Len() == 1 {
+		md.ResourceMetrics().At(0).Resource().Attributes().CopyTo(attributes)
 	}
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 	MaxBuckets int `mapstructure:"max_buckets"`
 	// Offenders is how many metrics the processor reports on.
 	Offenders int `mapstructure:"offenders"`
+	// Storage is the storage extension that holds the state across restarts.
+	Storage *component.ID `mapstructure:"storage"`
 	// SLO is the slo extension to ask for attributes in use; where there is one only, it is found without this.
 	SLO *component.ID `mapstructure:"slo"`
 }

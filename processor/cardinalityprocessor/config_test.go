@@ -33,7 +33,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 	require.NoError(t, err)
 	cfg, err := load(t, conf, "cardinality/full")
 	require.NoError(t, err)
-	fifty, five, slo := 50, 500, component.MustNewID("slo")
+	fifty, five, storage, slo := 50, 500, component.MustNewID("file_storage"), component.MustNewID("slo")
 	assert.Equal(t, &Config{
 		Scope:  []string{"service.name", "service.namespace"},
 		Window: time.Minute,
@@ -52,7 +52,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 			{Attributes: []string{"route"}, Action: "rename", To: "http.route"},
 		},
 		Displacement: 3, InitialValue: "count", WarmUp: time.Second, MaxStale: 2 * time.Minute, Retention: 30 * time.Minute, MaxFuture: 2 * time.Second,
-		Exemplars: 4, MaxBuckets: 80, Offenders: 5, SLO: &slo,
+		Exemplars: 4, MaxBuckets: 80, Offenders: 5, Storage: &storage, SLO: &slo,
 	}, cfg)
 	s := cfg.settings()
 	assert.Equal(t, int64(64<<20), s.Limits.Memory)

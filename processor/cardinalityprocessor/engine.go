@@ -38,6 +38,7 @@ type engine struct {
 	limiter *limit.Limiter
 	batch   batch
 	counted limit.Stats
+	store   *store // nil without a storage extension
 
 	// view is what gauges and other readers see. They never wait for mu, which a slow consumer may hold.
 	view   atomic.Pointer[view]
@@ -64,7 +65,7 @@ type protector interface {
 	ProtectedAttributes() []string
 }
 
-func (e *engine) start(_ context.Context, host component.Host) error {
+func (e *engine) start(ctx context.Context, host component.Host) error {
 	tb, err := metadata.NewTelemetryBuilder(e.set.TelemetrySettings)
 	if err != nil {
 		return fmt.Errorf("create own telemetry: %w", err)
@@ -73,7 +74,54 @@ func (e *engine) start(_ context.Context, host component.Host) error {
 	if err := e.observe(); err != nil {
 		return err
 	}
+	if err := e.restore(ctx, host); err != nil {
+		return err
+	}
 	return e.protect(host)
+}
+
+// restore takes up the state of the run before. Damaged state is reported and left behind: the first values of all series are
+// baselines then, so that nothing is counted twice. State of a newer version is refused.
+func (e *engine) restore(ctx context.Context, host component.Host) error {
+	if e.cfg.Storage == nil {
+		return nil
+	}
+	s, err := openStore(ctx, host, *e.cfg.Storage, e.id)
+	if err != nil {
+		return err
+	}
+	e.store = s
+	e.limiter.Journaling()
+	restored, err := s.load(ctx, e.limiter)
+	switch {
+	case errors.Is(err, limit.ErrStateDamaged):
+		e.set.Logger.Error("the stored state is damaged and is not used", zap.Error(err))
+		e.telemetry.ProcessorCardinalityStorageFailures.Add(ctx, 1)
+		e.limiter = limit.New(e.cfg.settings())
+		e.limiter.Journaling()
+		e.batch.limiter = e.limiter
+	case err != nil:
+		return errors.Join(fmt.Errorf("read state: %w", err), s.client.Close(ctx))
+	case restored:
+		stats := e.limiter.Stats()
+		e.set.Logger.Info("restored state", zap.Int("streams", stats.Streams), zap.Int("series", stats.Series), zap.Uint64("journal entries", s.entries))
+	}
+	if err := s.save(ctx, e.limiter); err != nil {
+		return errors.Join(fmt.Errorf("write state: %w", err), s.client.Close(ctx))
+	}
+	return nil
+}
+
+// persist writes what the batch changed. A batch is not held up by a storage that fails: what is lost then is exactness over the
+// next restart, and the counter says so.
+func (e *engine) persist(ctx context.Context) {
+	if e.store == nil {
+		return
+	}
+	if err := e.store.append(ctx, e.limiter); err != nil {
+		e.telemetry.ProcessorCardinalityStorageFailures.Add(ctx, 1)
+		e.set.Logger.Warn("state could not be written", zap.Error(err))
+	}
 }
 
 // protect asks the slo extension, or every extension that answers when none is named, for the attributes in use.
@@ -98,9 +146,12 @@ func (e *engine) protect(host component.Host) error {
 	return nil
 }
 
-func (e *engine) stop(context.Context) error {
+func (e *engine) stop(ctx context.Context) error {
 	e.telemetry.Shutdown()
-	return nil
+	if e.store == nil {
+		return nil
+	}
+	return errors.Join(e.store.save(ctx, e.limiter), e.store.client.Close(ctx))
 }
 
 // consume runs one batch through the limiter. What the limiter learns from it stays when the next consumer refuses it: the sender
@@ -111,6 +162,7 @@ func (e *engine) consume(ctx context.Context, md pmetric.Metrics, next consumer.
 	e.limiter.Begin(now.UnixNano())
 	e.batch.run(md)
 	e.refresh(now)
+	e.persist(ctx)
 	tally := e.batch.tally
 	if !tally.ordered() {
 		e.mu.Unlock()

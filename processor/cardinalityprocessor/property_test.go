@@ -336,26 +336,42 @@ type rig struct {
 	out     *ledger
 	refuse  func() bool
 	refused int
-	sent    int
+	// delivered runs after a request was taken in and before that is acknowledged.
+	delivered func()
+	sent      int
+	reg       *registry
+	cfg       *Config
+	host      component.Host
 }
 
 var errRefused = errors.New("refused")
 
 func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
-	g := &rig{t: t, now: time.Unix(1_700_000_000, 0), out: newLedger(), refuse: func() bool { return false }}
-	reg := &registry{engines: map[component.ID]*engine{}, now: func() time.Time { return g.now }}
+	return newRigOn(t, componenttest.NewNopHost(), change)
+}
+
+func newRigOn(t testing.TB, host component.Host, change func(*Config)) *rig {
+	t.Helper()
+	g := &rig{t: t, now: time.Unix(1_700_000_000, 0), out: newLedger(), refuse: func() bool { return false }, host: host}
 	cfg := createDefaultConfig().(*Config)
 	cfg.Window = time.Minute
 	cfg.InitialValue = "count"
 	change(cfg)
 	require.NoError(t, cfg.Validate())
-	p, err := reg.createMetrics(context.Background(), processortest.NewNopSettings(metadata.Type), cfg, g)
-	require.NoError(t, err)
-	g.proc = p.(*cardinality)
-	require.NoError(t, g.proc.Start(context.Background(), componenttest.NewNopHost()))
+	g.cfg = cfg
+	g.start()
 	t.Cleanup(func() { require.NoError(t, g.proc.Shutdown(context.Background())) })
 	return g
+}
+
+// start makes a processor that knows nothing of one before it, as after a crash.
+func (g *rig) start() {
+	g.reg = &registry{engines: map[component.ID]*engine{}, now: func() time.Time { return g.now }}
+	p, err := g.reg.createMetrics(context.Background(), processortest.NewNopSettings(metadata.Type), g.cfg, g)
+	require.NoError(g.t, err)
+	g.proc = p.(*cardinality)
+	require.NoError(g.t, g.proc.Start(context.Background(), g.host))
 }
 
 func (g *rig) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
@@ -366,6 +382,9 @@ func (g *rig) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
 	g.sent += md.DataPointCount()
 	if g.out != nil {
 		g.out.read(md, true)
+	}
+	if g.delivered != nil {
+		g.delivered()
 	}
 	return nil
 }

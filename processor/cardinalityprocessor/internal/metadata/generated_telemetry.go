@@ -43,6 +43,7 @@ type TelemetryBuilder struct {
 	ProcessorCardinalityStateBytes      metric.Int64ObservableGauge
 	ProcessorCardinalityStateBytesLimit metric.Int64ObservableGauge
 	ProcessorCardinalityStateItems      metric.Int64ObservableGauge
+	ProcessorCardinalityStorageFailures metric.Int64Counter
 	ProcessorCardinalityValuesWanted    metric.Int64ObservableGauge
 }
 
@@ -278,6 +279,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_cardinality_state_items",
 		metric.WithDescription("Entries of the state. [Alpha]"),
 		metric.WithUnit("{item}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorCardinalityStorageFailures, err = builder.meter.Int64Counter(
+		"otelcol_processor_cardinality_storage_failures",
+		metric.WithDescription("Times that state could not be read or written. [Alpha]"),
+		metric.WithUnit("{failure}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorCardinalityValuesWanted, err = builder.meter.Int64ObservableGauge(

@@ -57,6 +57,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ProcessorCardinalityPointsSent.Add(context.Background(), 1)
 	tb.ProcessorCardinalityResets.Add(context.Background(), 1)
 	tb.ProcessorCardinalityRulesDryRun.Add(context.Background(), 1)
+	tb.ProcessorCardinalityStorageFailures.Add(context.Background(), 1)
 	AssertEqualProcessorCardinalityAttributeSaves(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
@@ -100,6 +101,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorCardinalityStateItems(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorCardinalityStorageFailures(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorCardinalityValuesWanted(t, testTel,
