@@ -224,9 +224,11 @@ func (r *rig) counts(name string) map[string]int64 {
 	}
 	for _, dp := range m.Data.(metricdata.Sum[int64]).DataPoints {
 		key := ""
+		var keySb227 strings.Builder
 		for _, kv := range dp.Attributes.ToSlice() {
-			key += kv.Value.AsString()
+			keySb227.WriteString(kv.Value.AsString())
 		}
+		key += keySb227.String()
 		out[key] += dp.Value
 	}
 	return out

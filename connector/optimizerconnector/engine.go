@@ -118,7 +118,7 @@ func (e *engine) open(ctx context.Context, host component.Host, next consumer.Lo
 	}
 	e.refreshWindows(e.clock())
 	e.stop, e.done = make(chan struct{}), make(chan struct{})
-	go e.run(e.stop, e.done)
+	go e.run(e.stop, e.done) //nolint:gosec // it outlives the start; stop ends it
 	return nil
 }
 

@@ -44,7 +44,8 @@ import (
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 func envelope(service string) signal.Envelope {
 	target := signal.Target{Service: service, Objective: "availability", Attributes: map[string]string{"http.route": "/a<b>"}}
@@ -54,7 +55,7 @@ func envelope(service string) signal.Envelope {
 		Action:     signal.Action{Verb: "investigate", Risk: signal.RiskNone},
 		Confidence: signal.Confidence{Value: 0.99, Method: "beta_posterior"},
 		Evidence:   signal.Evidence{Exemplars: []signal.Exemplar{{TraceID: strings.Repeat("ab", 16)}}},
-		Budget:     &signal.Budget{Remaining: ptr(0.25), Burn: ptr(15.0)},
+		Budget:     &signal.Budget{Remaining: new(0.25), Burn: new(15.0)},
 		Owner:      "team", Runbook: "https://example.com/r",
 		ValidFrom: t0, UpdatedAt: t0.Add(time.Minute), ExpiresAt: t0.Add(time.Hour),
 	}
@@ -171,11 +172,13 @@ func counts(t *testing.T, tel *componenttest.Telemetry, name string) map[string]
 	}
 	for _, dp := range m.Data.(metricdata.Sum[int64]).DataPoints {
 		key := ""
+		var keySb174 strings.Builder
 		for _, name := range []string{"reason", "sink", "outcome"} {
 			if v, ok := dp.Attributes.Value(attribute.Key(name)); ok {
-				key += "/" + v.AsString()
+				keySb174.WriteString("/" + v.AsString())
 			}
 		}
+		key += keySb174.String()
 		out[key] += dp.Value
 	}
 	return out
@@ -369,7 +372,7 @@ func TestRetryKeepsTheOrderOfABatch(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	c, err := newCloudEvents(ptr(withEndpoint(r.URL)), metadatatest.NewSettings(componenttest.NewTelemetry()), time.Now)
+	c, err := newCloudEvents(new(withEndpoint(r.URL)), metadatatest.NewSettings(componenttest.NewTelemetry()), time.Now)
 	require.NoError(t, err)
 	require.NoError(t, c.start(t.Context(), componenttest.NewNopHost()))
 	telemetry, err := metadata.NewTelemetryBuilder(componenttest.NewNopTelemetrySettings())

@@ -55,7 +55,7 @@ func (e *optimizationExtension) handler() http.Handler {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodGet && r.Method != http.MethodHead {
 				w.Header().Set("Allow", "GET, HEAD")
-				e.fail(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s accepts GET and HEAD only", path))
+				e.fail(w, http.StatusMethodNotAllowed, path+" accepts GET and HEAD only")
 				return
 			}
 			serve(w, r)

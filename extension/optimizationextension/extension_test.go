@@ -35,8 +35,6 @@ import (
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 func envelope(n int, state signal.State) signal.Envelope {
 	target := signal.Target{Service: fmt.Sprint("service-", n%3), Objective: fmt.Sprint("o", n)}
 	return signal.Envelope{
@@ -263,7 +261,7 @@ func long(n int) string { return strings.Repeat("x", n) }
 func TestObjectivesAreServedAsValidJSONWhateverTheyHold(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(-1)
 	statuses := &fakeStatuses{statuses: []slo.Status{
-		{Name: "good", Compliance: ptr(0.999), BudgetRemaining: ptr(-0.5), BurnRates: []slo.BurnRate{{Window: "5m", Rate: ptr(2.0)}}, AsOf: t0},
+		{Name: "good", Compliance: new(0.999), BudgetRemaining: new(-0.5), BurnRates: []slo.BurnRate{{Window: "5m", Rate: new(2.0)}}, AsOf: t0},
 		{
 			Name: "hostile\xff</script>", Good: nan, Bad: inf, Target: nan, Coverage: inf, Compliance: &nan, BudgetRemaining: &inf,
 			BurnRates: []slo.BurnRate{{Window: "5m", Rate: &nan}}, AsOf: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC),

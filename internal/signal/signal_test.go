@@ -21,8 +21,6 @@ import (
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 // full returns an envelope in which every field is set.
 func full() Envelope {
 	target := Target{
@@ -36,15 +34,15 @@ func full() Envelope {
 		Confidence: Confidence{Value: 0.98, Method: "beta_posterior"},
 		Evidence: Evidence{
 			Profile: "workbook", Inputs: []string{"spans"},
-			Windows:      []Window{{Rule: "page-1h", Window: "1h", BurnRate: ptr(16.0), Threshold: ptr(14.4)}, {Rule: "page-1h", Window: "5m"}},
+			Windows:      []Window{{Rule: "page-1h", Window: "1h", BurnRate: new(16.0), Threshold: new(14.4)}, {Rule: "page-1h", Window: "5m"}},
 			Statistics:   map[string]float64{"events.bad": 12, "events.good": 800.5},
-			Contributors: []Contributor{{Attribute: "http.route", Value: "/cart", Bad: ptr(9.0), Total: ptr(100.0), Share: ptr(0.75)}},
+			Contributors: []Contributor{{Attribute: "http.route", Value: "/cart", Bad: new(9.0), Total: new(100.0), Share: new(0.75)}},
 			Exemplars:    []Exemplar{{TraceID: strings.Repeat("ab", 16)}},
-			Coverage:     ptr(1.0), Withheld: []string{"user.id"}, Trimmed: []string{"windows"},
+			Coverage:     new(1.0), Withheld: []string{"user.id"}, Trimmed: []string{"windows"},
 		},
-		Expected:   &Expected{Metric: "slo.error_budget.remaining", Delta: ptr(-0.4), Interval: []float64{-0.5, -0.3}, HorizonSeconds: ptr(3600.0), At: ptr(t0.Add(time.Hour))},
+		Expected:   &Expected{Metric: "slo.error_budget.remaining", Delta: new(-0.4), Interval: []float64{-0.5, -0.3}, HorizonSeconds: new(3600.0), At: new(t0.Add(time.Hour))},
 		Guardrails: Guardrails{Evaluated: []string{"expiry"}, BlockedBy: []string{}},
-		Budget:     &Budget{Remaining: ptr(0.4), Burn: ptr(16.0)},
+		Budget:     &Budget{Remaining: new(0.4), Burn: new(16.0)},
 		Owner:      "team-checkout", Runbook: "https://example.com/r", ValidFrom: t0, UpdatedAt: t0.Add(time.Minute), ExpiresAt: t0.Add(time.Hour),
 		Supersedes: []string{strings.Repeat("0", 32)}, CausedBy: []string{"deploy-17"},
 		Audit: &Audit{Seq: 7, PrevHash: strings.Repeat("a", 64), Hash: strings.Repeat("b", 64)},
@@ -123,18 +121,18 @@ var mutations = map[string]func(*Envelope){
 	"risk":                    func(e *Envelope) { e.Action.Risk = "" },
 	"confidence":              func(e *Envelope) { e.Confidence.Value = 1.01 },
 	"confidence method":       func(e *Envelope) { e.Confidence.Method = "" },
-	"negative burn":           func(e *Envelope) { e.Evidence.Windows[0].BurnRate = ptr(-1.0) },
+	"negative burn":           func(e *Envelope) { e.Evidence.Windows[0].BurnRate = new(-1.0) },
 	"too many windows":        func(e *Envelope) { e.Evidence.Windows = make([]Window, MaxWindows+1) },
-	"share":                   func(e *Envelope) { e.Evidence.Contributors[0].Share = ptr(1.5) },
+	"share":                   func(e *Envelope) { e.Evidence.Contributors[0].Share = new(1.5) },
 	"contributor nameless":    func(e *Envelope) { e.Evidence.Contributors[0].Attribute = "" },
 	"too many contributors":   func(e *Envelope) { e.Evidence.Contributors = many(e.Evidence.Contributors[0], MaxContributors+1) },
 	"trace id":                func(e *Envelope) { e.Evidence.Exemplars[0].TraceID = "ABCD" },
 	"too many exemplars":      func(e *Envelope) { e.Evidence.Exemplars = many(e.Evidence.Exemplars[0], MaxExemplars+1) },
-	"coverage":                func(e *Envelope) { e.Evidence.Coverage = ptr(2.0) },
+	"coverage":                func(e *Envelope) { e.Evidence.Coverage = new(2.0) },
 	"expected metric":         func(e *Envelope) { e.Expected.Metric = "" },
 	"interval":                func(e *Envelope) { e.Expected.Interval = []float64{1} },
-	"horizon":                 func(e *Envelope) { e.Expected.HorizonSeconds = ptr(-1.0) },
-	"budget":                  func(e *Envelope) { e.Budget.Remaining = ptr(1.5) },
+	"horizon":                 func(e *Envelope) { e.Expected.HorizonSeconds = new(-1.0) },
+	"budget":                  func(e *Envelope) { e.Budget.Remaining = new(1.5) },
 	"runbook long":            func(e *Envelope) { e.Runbook = strings.Repeat("x", MaxURL+1) },
 	"too many superseded":     func(e *Envelope) { e.Supersedes = many("x", MaxList+1) },
 	"audit number":            func(e *Envelope) { e.Audit.Seq = 0 },
@@ -178,8 +176,8 @@ func TestMutatedEnvelopesAreRefusedByCodeAndSchema(t *testing.T) {
 func TestWhatJSONCannotExpressIsRefused(t *testing.T) {
 	for name, mutate := range map[string]func(*Envelope){
 		"NaN":            func(e *Envelope) { e.Confidence.Value = math.NaN() },
-		"Inf burn":       func(e *Envelope) { e.Evidence.Windows[0].BurnRate = ptr(math.Inf(1)) },
-		"Inf delta":      func(e *Envelope) { e.Expected.Delta = ptr(math.Inf(-1)) },
+		"Inf burn":       func(e *Envelope) { e.Evidence.Windows[0].BurnRate = new(math.Inf(1)) },
+		"Inf delta":      func(e *Envelope) { e.Expected.Delta = new(math.Inf(-1)) },
 		"NaN statistic":  func(e *Envelope) { e.Evidence.Statistics["x"] = math.NaN() },
 		"invalid UTF-8":  func(e *Envelope) { e.Target.Service = "\xff" },
 		"year 10000":     func(e *Envelope) { e.ExpiresAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
@@ -216,7 +214,7 @@ func TestCanonicalFormIsStable(t *testing.T) {
 	first, err := e.MarshalCanonical()
 	require.NoError(t, err)
 	e.ValidFrom = e.ValidFrom.In(time.FixedZone("x", 7200))
-	e.Expected.At = ptr(e.Expected.At.In(time.FixedZone("x", 7200)))
+	e.Expected.At = new(e.Expected.At.In(time.FixedZone("x", 7200)))
 	for range 50 {
 		again, err := e.MarshalCanonical()
 		require.NoError(t, err)

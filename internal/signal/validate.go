@@ -57,8 +57,8 @@ func (e Envelope) Validate() error {
 	c.that(verbPattern.MatchString(e.Confidence.Method) && len(e.Confidence.Method) <= MaxText, "confidence.method")
 	c.evidence(e.Evidence)
 	c.expected(e.Expected)
-	c.texts(e.Guardrails.Evaluated, MaxList, "guardrails.evaluated")
-	c.texts(e.Guardrails.BlockedBy, MaxList, "guardrails.blocked_by")
+	c.texts(e.Guardrails.Evaluated, "guardrails.evaluated")
+	c.texts(e.Guardrails.BlockedBy, "guardrails.blocked_by")
 	if e.Budget != nil {
 		c.number(e.Budget.Remaining, math.Inf(-1), 1, "budget.remaining")
 		c.number(e.Budget.Burn, 0, math.Inf(1), "budget.burn")
@@ -70,8 +70,8 @@ func (e Envelope) Validate() error {
 	c.time(e.ExpiresAt, "expires_at")
 	c.that(!e.UpdatedAt.Before(e.ValidFrom), "updated_at")
 	c.that(!e.ExpiresAt.Before(e.ValidFrom), "expires_at")
-	c.texts(e.Supersedes, MaxList, "supersedes")
-	c.texts(e.CausedBy, MaxList, "caused_by")
+	c.texts(e.Supersedes, "supersedes")
+	c.texts(e.CausedBy, "caused_by")
 	if e.Audit != nil {
 		c.that(e.Audit.Seq > 0, "audit.seq")
 		c.that(hashPattern.MatchString(e.Audit.PrevHash), "audit.prev_hash")
@@ -96,8 +96,8 @@ func (c *checker) text(s string, limit int, field string) {
 	c.that(len(s) <= limit && utf8.ValidString(s), field)
 }
 
-func (c *checker) texts(list []string, limit int, field string) {
-	c.that(len(list) <= limit, field)
+func (c *checker) texts(list []string, field string) {
+	c.that(len(list) <= MaxList, field)
 	for _, s := range list {
 		c.text(s, MaxText, field)
 	}
@@ -134,7 +134,7 @@ func (c *checker) target(t Target) {
 func (c *checker) action(a Action) {
 	c.that(len(a.Verb) <= MaxText && verbPattern.MatchString(a.Verb), "action.verb")
 	c.textMap(a.Params, MaxAttributes, "action.params")
-	c.texts(a.Alternatives, MaxList, "action.alternatives")
+	c.texts(a.Alternatives, "action.alternatives")
 	for _, verb := range a.Alternatives {
 		c.that(verbPattern.MatchString(verb), "action.alternatives")
 	}
@@ -143,7 +143,7 @@ func (c *checker) action(a Action) {
 
 func (c *checker) evidence(ev Evidence) {
 	c.text(ev.Profile, MaxText, "evidence.profile")
-	c.texts(ev.Inputs, MaxList, "evidence.inputs")
+	c.texts(ev.Inputs, "evidence.inputs")
 	c.that(len(ev.Windows) <= MaxWindows, "evidence.windows")
 	for _, w := range ev.Windows {
 		c.text(w.Rule, MaxText, "evidence.windows.rule")
@@ -170,8 +170,8 @@ func (c *checker) evidence(ev Evidence) {
 		c.that(tracePattern.MatchString(x.TraceID), "evidence.exemplars.trace_id")
 	}
 	c.number(ev.Coverage, 0, 1, "evidence.coverage")
-	c.texts(ev.Withheld, MaxList, "evidence.withheld")
-	c.texts(ev.Trimmed, MaxList, "evidence.trimmed")
+	c.texts(ev.Withheld, "evidence.withheld")
+	c.texts(ev.Trimmed, "evidence.trimmed")
 }
 
 func (c *checker) expected(x *Expected) {

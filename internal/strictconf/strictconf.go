@@ -52,13 +52,13 @@ func collect(t reflect.Type, into map[string]reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		return
 	}
-	for i := range t.NumField() {
-		name, options, _ := strings.Cut(t.Field(i).Tag.Get(tagName), ",")
+	for field := range t.Fields() {
+		name, options, _ := strings.Cut(field.Tag.Get(tagName), ",")
 		switch {
 		case slices.Contains(strings.Split(options, ","), "squash"):
-			collect(structOf(t.Field(i).Type), into)
+			collect(structOf(field.Type), into)
 		case name != "" && name != "-":
-			into[name] = t.Field(i).Type
+			into[name] = field.Type
 		}
 	}
 }

@@ -21,8 +21,6 @@ import (
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 func newDetector() *Detector {
 	return New(Settings{MaxActive: 100, TTL: 24 * time.Hour, Allow: signal.NewAllowList()})
 }
@@ -33,26 +31,26 @@ func page(start time.Time) Alert {
 		Time: start, StartedAt: start, Firing: true, Rule: "page-1h", Severity: signal.SeverityPage, Profile: "workbook",
 		Objective: "checkout-availability", ObjectiveWindow: 30 * 24 * time.Hour, Service: "checkout", Namespace: "shop", Environment: "production",
 		Indicator: "spans", Owner: "team-checkout", Runbook: "https://example.com/runbooks/checkout",
-		LongWindow: "1h", ShortWindow: "5m", LongBurn: ptr(20.0), ShortBurn: ptr(24.0), Threshold: ptr(14.4),
-		Target: ptr(0.995), BudgetRemaining: ptr(0.6), Coverage: ptr(1.0), Good: ptr(9000.0), Bad: ptr(1000.0),
+		LongWindow: "1h", ShortWindow: "5m", LongBurn: new(20.0), ShortBurn: new(24.0), Threshold: new(14.4),
+		Target: new(0.995), BudgetRemaining: new(0.6), Coverage: new(1.0), Good: new(9000.0), Bad: new(1000.0),
 		TraceIDs: []string{strings.Repeat("a1", 16), strings.Repeat("b2", 16), strings.Repeat("c3", 16)},
 		Contributors: []signal.Contributor{
-			{Attribute: "http.route", Value: "/checkout", Bad: ptr(900.0), Total: ptr(2000.0), Share: ptr(0.9)},
-			{Attribute: "user.id", Value: "jane@example.com", Bad: ptr(1.0)},
+			{Attribute: "http.route", Value: "/checkout", Bad: new(900.0), Total: new(2000.0), Share: new(0.9)},
+			{Attribute: "user.id", Value: "jane@example.com", Bad: new(1.0)},
 		},
 	}
 }
 
 func ticket(start time.Time) Alert {
 	a := page(start)
-	a.Rule, a.Severity, a.LongWindow, a.ShortWindow, a.LongBurn, a.Threshold = "ticket-3d", signal.SeverityTicket, "3d", "6h", ptr(1.5), ptr(1.0)
+	a.Rule, a.Severity, a.LongWindow, a.ShortWindow, a.LongBurn, a.Threshold = "ticket-3d", signal.SeverityTicket, "3d", "6h", new(1.5), new(1.0)
 	a.TraceIDs = []string{strings.Repeat("d4", 16), strings.Repeat("a1", 16)}
 	return a
 }
 
 func resolved(a Alert, at time.Time) Alert {
 	a.Firing, a.Time = false, at
-	a.LongBurn, a.ShortBurn = ptr(0.5), ptr(0.0)
+	a.LongBurn, a.ShortBurn = new(0.5), new(0.0)
 	a.TraceIDs, a.Contributors = nil, nil
 	return a
 }
@@ -68,8 +66,8 @@ func TestPageOpensOneSignalWithItsEvidence(t *testing.T) {
 	assert.Equal(t, signal.Action{Verb: "investigate", Params: map[string]string{"urgency": "now"}, Reversible: true, Risk: signal.RiskNone}, e.Action)
 	assert.Len(t, e.Evidence.Exemplars, 3)
 	assert.Equal(t, []signal.Window{
-		{Rule: "page-1h", Window: "1h", BurnRate: ptr(20.0), Threshold: ptr(14.4)},
-		{Rule: "page-1h", Window: "5m", BurnRate: ptr(24.0), Threshold: ptr(14.4)},
+		{Rule: "page-1h", Window: "1h", BurnRate: new(20.0), Threshold: new(14.4)},
+		{Rule: "page-1h", Window: "5m", BurnRate: new(24.0), Threshold: new(14.4)},
 	}, e.Evidence.Windows)
 	assert.Equal(t, map[string]float64{"events.good": 9000, "events.bad": 1000, "bad_ratio": 0.1, "target": 0.995}, e.Evidence.Statistics)
 	assert.Equal(t, []string{"user.id"}, e.Evidence.Withheld)
@@ -302,11 +300,11 @@ func TestUnknownNumbersAreAbsent(t *testing.T) {
 
 func TestSpentBudgetAndDemoWindowsAreSaid(t *testing.T) {
 	a := page(t0)
-	a.BudgetRemaining, a.Profile = ptr(-0.25), "demo"
+	a.BudgetRemaining, a.Profile = new(-0.25), "demo"
 	a.Contributors = []signal.Contributor{
-		{Attribute: "service.version", Value: "2.0", Share: ptr(0.9), Total: ptr(1000.0)},
-		{Attribute: "feature_flag.key", Value: "x", Share: ptr(0.9), Total: ptr(1000.0)},
-		{Attribute: "container.image.tag", Value: "y", Share: ptr(0.9), Total: ptr(1000.0)},
+		{Attribute: "service.version", Value: "2.0", Share: new(0.9), Total: new(1000.0)},
+		{Attribute: "feature_flag.key", Value: "x", Share: new(0.9), Total: new(1000.0)},
+		{Attribute: "container.image.tag", Value: "y", Share: new(0.9), Total: new(1000.0)},
 	}
 	e, _, _ := newDetector().Observe(a)
 	assert.True(t, strings.HasPrefix(e.Summary, "[demo windows] "), e.Summary)
@@ -322,10 +320,10 @@ func TestOnlyVersionOfAServiceIsNotBlamed(t *testing.T) {
 		contributor signal.Contributor
 		want        []string
 	}{
-		"all of everything": {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(1.0), Total: ptr(10_000.0)}, nil},
-		"its fair part":     {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(0.5), Total: ptr(5000.0)}, nil},
-		"far more":          {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(0.5), Total: ptr(500.0)}, []string{"rollback"}},
-		"unknown":           {signal.Contributor{Attribute: "service.version", Value: "1", Share: ptr(0.5)}, nil},
+		"all of everything": {signal.Contributor{Attribute: "service.version", Value: "1", Share: new(1.0), Total: new(10_000.0)}, nil},
+		"its fair part":     {signal.Contributor{Attribute: "service.version", Value: "1", Share: new(0.5), Total: new(5000.0)}, nil},
+		"far more":          {signal.Contributor{Attribute: "service.version", Value: "1", Share: new(0.5), Total: new(500.0)}, []string{"rollback"}},
+		"unknown":           {signal.Contributor{Attribute: "service.version", Value: "1", Share: new(0.5)}, nil},
 	} {
 		a := page(t0)
 		a.Contributors = []signal.Contributor{c.contributor}
@@ -336,7 +334,7 @@ func TestOnlyVersionOfAServiceIsNotBlamed(t *testing.T) {
 
 func TestPredictionBeyondTenYearsIsNotMade(t *testing.T) {
 	a := page(t0)
-	a.LongBurn = ptr(1e-6)
+	a.LongBurn = new(1e-6)
 	e, _, _ := newDetector().Observe(a)
 	assert.Nil(t, e.Expected)
 }
@@ -350,7 +348,7 @@ func randomAlerts(seed uint64, n int) []Alert {
 		if rng.IntN(4) == 0 {
 			return nil
 		}
-		return ptr(values[rng.IntN(len(values))])
+		return new(values[rng.IntN(len(values))])
 	}
 	var list []Alert
 	for i := range n {

@@ -43,7 +43,7 @@ func startCollector(binary, config, logFile string, env []string, tell func(stri
 		return nil, fmt.Errorf("the collector's log: %w", err)
 	}
 	c := &collector{file: file, log: &logTail{file: file, tell: tell}, exited: make(chan struct{})}
-	c.command = exec.Command(binary, "--config", config) //nolint:gosec // the user names the binary
+	c.command = exec.Command(binary, "--config", config)
 	c.command.Env = append(os.Environ(), env...)
 	c.command.Stdout, c.command.Stderr = c.log, c.log
 	c.command.WaitDelay = time.Second

@@ -5,6 +5,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/http"
@@ -83,7 +84,7 @@ func (f *fakeCollector) Export(_ context.Context, req *coltrace.ExportTraceServi
 				if f.die {
 					f.once.Do(func() { close(f.died) })
 				} else if span.GetStatus().GetCode() == trace.Status_STATUS_CODE_ERROR {
-					f.once.Do(func() { sendSignal(fmt.Sprintf("%x", span.GetTraceId())) })
+					f.once.Do(func() { sendSignal(hex.EncodeToString(span.GetTraceId())) })
 				}
 			}
 		}

@@ -4,6 +4,7 @@ package demo
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -57,9 +58,9 @@ func parseSignal(e event) (Signal, error) {
 	case s.Kind != e.Type:
 		return Signal{}, fmt.Errorf("data.kind must be the event's type %q (got %q)", e.Type, s.Kind)
 	case s.State == "":
-		return Signal{}, fmt.Errorf("data.state must not be empty")
+		return Signal{}, errors.New("data.state must not be empty")
 	case s.ID == "":
-		return Signal{}, fmt.Errorf("data.id must not be empty")
+		return Signal{}, errors.New("data.id must not be empty")
 	}
 	return s, nil
 }

@@ -252,7 +252,7 @@ func (p param) parseText(raw any) (any, error) {
 
 func oddInVersion(r rune) bool {
 	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-	return !letter && !('0' <= r && r <= '9') && !strings.ContainsRune(".-+", r)
+	return !letter && ('0' > r || r > '9') && !strings.ContainsRune(".-+", r)
 }
 
 // ParseFlag reads a fault as a command line writes it: `errors`, `errors=checkout:0.3` (parameters in order) or

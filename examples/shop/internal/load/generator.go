@@ -122,7 +122,7 @@ func (g *Generator) Run(ctx context.Context) {
 
 // visit makes one visitor's journey; a page that fails ends it.
 func (g *Generator) visit(ctx context.Context, a Arrival) {
-	random := rand.New(rand.NewPCG(a.Seed, a.Seed)) //nolint:gosec // visitors, not secrets
+	random := rand.New(rand.NewPCG(a.Seed, a.Seed))
 	user := fmt.Sprintf("user-%d-%d", g.config.Seed, a.Visitor)
 	for i, step := range Steps(a.Journey, user, random) {
 		if i > 0 && !sleep(ctx, time.Duration(random.Float64()*float64(think))) {

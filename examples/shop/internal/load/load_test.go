@@ -47,9 +47,10 @@ func TestSameSeedSameVisitors(t *testing.T) {
 		}
 		return out
 	}
-	assert.Equal(t, draw(7), draw(7))
-	assert.NotEqual(t, draw(7), draw(8))
-	assert.True(t, slices.IsSortedFunc(draw(7), func(a, b Arrival) int { return int(a.At - b.At) }))
+	visitors, again, others := draw(7), draw(7), draw(8)
+	assert.Equal(t, visitors, again)
+	assert.NotEqual(t, visitors, others)
+	assert.True(t, slices.IsSortedFunc(visitors, func(a, b Arrival) int { return int(a.At - b.At) }))
 }
 
 // Counts visitors by hour over many short days and holds them against the shape, and the gaps against an exponential distribution.

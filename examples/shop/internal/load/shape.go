@@ -68,7 +68,7 @@ func NewArrivals(requestsPerSecond float64, day time.Duration, startHour float64
 		perSecond: requestsPerSecond / perVisitor,
 		day:       day,
 		start:     startHour / 24,
-		random:    rand.New(rand.NewPCG(seed, 0x5b0e)), //nolint:gosec // visitors, not secrets
+		random:    rand.New(rand.NewPCG(seed, 0x5b0e)),
 	}
 }
 

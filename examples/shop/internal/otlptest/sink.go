@@ -31,9 +31,13 @@ type Span struct {
 // Service returns the span's service.name.
 func (s Span) Service() string { return text(s.Resource, "service.name") }
 
-// Trace and ID are the identifiers in hexadecimal; Parent is empty for a root.
-func (s Span) Trace() string  { return hex.EncodeToString(s.TraceId) }
-func (s Span) ID() string     { return hex.EncodeToString(s.SpanId) }
+// Trace is the trace id in hexadecimal.
+func (s Span) Trace() string { return hex.EncodeToString(s.TraceId) }
+
+// ID is the span id in hexadecimal.
+func (s Span) ID() string { return hex.EncodeToString(s.SpanId) }
+
+// Parent is the parent's span id in hexadecimal, empty for a root.
 func (s Span) Parent() string { return hex.EncodeToString(s.ParentSpanId) }
 
 // Failed tells whether the span has status ERROR.

@@ -220,8 +220,11 @@ func TestRetryStormRepeatsCallsToAnOverloadedCart(t *testing.T) {
 		}
 		return false
 	})
-	refused := sink.Spans(func(s otlptest.Span) bool { return server("cart")(s) && s.Failed() })
-	require.NotEmpty(t, refused)
+	var refused []otlptest.Span
+	eventually(t, "a refusal by the cart", func() bool { // its spans come by an export of their own
+		refused = sink.Spans(func(s otlptest.Span) bool { return server("cart")(s) && s.Failed() })
+		return len(refused) > 0
+	})
 	assert.Equal(t, int64(503), refused[0].Attrs["http.response.status_code"])
 	assert.Equal(t, "overloaded", refused[0].Attrs["error.type"])
 	assert.Empty(t, sink.Spans(func(s otlptest.Span) bool {

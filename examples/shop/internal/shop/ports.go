@@ -54,7 +54,7 @@ func openPorts(config Config) (*ports, error) {
 		if !serves(config.Service, door) {
 			continue
 		}
-		if _, err := p.hold(door); err != nil {
+		if err := p.hold(door); err != nil {
 			p.close()
 			return nil, err
 		}
@@ -77,16 +77,16 @@ func serves(name, door string) bool {
 }
 
 // hold opens a door without serving it.
-func (p *ports) hold(door string) (net.Listener, error) {
+func (p *ports) hold(door string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	listener, err := net.Listen("tcp", p.addresses[door])
 	if err != nil {
-		return nil, fmt.Errorf("address %s for %s is not to be had; choose another first port by -port (-shop-port of the demo): %w", p.addresses[door], door, err)
+		return fmt.Errorf("address %s for %s is not to be had; choose another first port by -port (-shop-port of the demo): %w", p.addresses[door], door, err)
 	}
 	p.addresses[door] = listener.Addr().String()
 	p.held[door] = listener
-	return listener, nil
+	return nil
 }
 
 // take hands a listener over to the one who serves it.
@@ -98,7 +98,7 @@ func (p *ports) take(door string) (net.Listener, error) {
 	if ok {
 		return listener, nil
 	}
-	if _, err := p.hold(door); err != nil {
+	if err := p.hold(door); err != nil {
 		return nil, err
 	}
 	return p.take(door)

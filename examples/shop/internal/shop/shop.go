@@ -156,8 +156,8 @@ func (s *Shop) openFiles() error {
 // startServices starts the services from the inside outwards, so that each finds those it calls.
 func (s *Shop) startServices(ctx context.Context) error {
 	inwards := []string{service.Inventory, service.Payment, service.Cart, service.Checkout, service.Frontend}
-	switch {
-	case s.config.Service == "":
+	switch s.config.Service {
+	case "":
 		host, err := s.newTelemetry(ctx, "shop", "1.0.0")
 		if err != nil {
 			return err
@@ -166,7 +166,7 @@ func (s *Shop) startServices(ctx context.Context) error {
 		if err := host.ObserveProcess(); err != nil {
 			return err
 		}
-	case s.config.Service == Load:
+	case Load:
 		return nil
 	default:
 		inwards = []string{s.config.Service}
@@ -257,7 +257,7 @@ func (s *Shop) stopPart(ctx context.Context, door string) error {
 
 // onFault starts and stops the instances that only a fault needs.
 func (s *Shop) onFault(name string, params fault.Params) error {
-	door, of, version := "", "", ""
+	var door, of, version string
 	switch {
 	case name == fault.Canary && serves(s.config.Service, doorCanary):
 		door, of, version = doorCanary, service.Checkout, params.Text("version")
