@@ -5,6 +5,7 @@ package costprocessor
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -51,7 +52,7 @@ func (e *engine) telemetryMetrics(md pmetric.Metrics, started, now time.Time) {
 }
 
 // resourceMetrics are cost.allocated since the start and cost.per_request of the last window. Operations share their service's cost by the
-// time they kept it busy.
+// time it worked for them.
 func (e *engine) resourceMetrics(md pmetric.Metrics, started, now time.Time) {
 	accounts, totals, window := e.resources.allocated()
 	requests := e.requests.take()
@@ -70,37 +71,82 @@ func (e *engine) resourceMetrics(md pmetric.Metrics, started, now time.Time) {
 			dp.Attributes().PutStr("cost.kind", kind.String())
 			dp.Attributes().PutStr("cost.currency", currency)
 		}
-		perRequest(sm, now, currency, window[a], requests[a])
+		p := newPerRequest(sm, now, currency)
+		p.served(window[a], requests.accounts[a])
+		p.entered(a, window, &requests)
+		p.done()
 	}
 }
 
-// perRequest appends cost.per_request of one account, over all and by operation.
-func perRequest(sm pmetric.ScopeMetrics, now time.Time, currency string, paid money.Amount, r *requestCount) {
-	if r == nil || r.all.count <= 0 || paid.IsZero() {
-		return
-	}
-	m := sm.Metrics().AppendEmpty()
+// perRequest is cost.per_request of one account.
+type perRequest struct {
+	sm       pmetric.ScopeMetrics
+	metric   pmetric.Metric
+	now      pcommon.Timestamp
+	currency string
+}
+
+func newPerRequest(sm pmetric.ScopeMetrics, now time.Time, currency string) *perRequest {
+	m := pmetric.NewMetric()
 	m.SetName("cost.per_request")
 	m.SetUnit("{" + currency + "}")
-	m.SetDescription("What one request cost in the last window: allocated cost over requests served.")
-	points := m.SetEmptyGauge().DataPoints()
-	point := func(operation string, value float64) {
-		dp := points.AppendEmpty()
-		dp.SetTimestamp(pcommon.NewTimestampFromTime(now))
-		dp.SetDoubleValue(value)
-		dp.Attributes().PutStr("cost.currency", currency)
-		if operation != "" {
-			dp.Attributes().PutStr("cost.operation", operation)
-		}
+	m.SetDescription("What one request cost in the last window.")
+	m.SetEmptyGauge()
+	return &perRequest{sm, m, pcommon.NewTimestampFromTime(now), currency}
+}
+
+func (p *perRequest) point(scope, operation string, value float64) {
+	dp := p.metric.Gauge().DataPoints().AppendEmpty()
+	dp.SetTimestamp(p.now)
+	dp.SetDoubleValue(value)
+	dp.Attributes().PutStr("cost.currency", p.currency)
+	dp.Attributes().PutStr("cost.scope", scope)
+	if operation != "" {
+		dp.Attributes().PutStr("cost.operation", operation)
 	}
-	point("", paid.Float64()/r.all.count)
+}
+
+// served is what the service itself cost for each request it served, over all and by operation.
+func (p *perRequest) served(paid money.Amount, r *requestCount) {
+	if r == nil || r.all.Count <= 0 || paid.IsZero() {
+		return
+	}
+	p.point("service", "", paid.Float64()/r.all.Count)
 	for _, operation := range slices.Sorted(maps.Keys(r.operations)) {
 		o := r.operations[operation]
-		share := o.count / r.all.count
-		if r.all.busy > 0 {
-			share = o.busy / r.all.busy
+		if o.Count <= 0 {
+			continue
 		}
-		point(operation, paid.Float64()*share/o.count)
+		share := o.Count / r.all.Count
+		if r.all.Seconds > 0 {
+			share = o.Seconds / r.all.Seconds
+		}
+		p.point("service", operation, paid.Float64()*share/o.Count)
+	}
+}
+
+// entered is what all services together cost for each request that entered through this one.
+func (p *perRequest) entered(a account, window map[account]money.Amount, requests *requestWindow) {
+	for _, key := range slices.SortedFunc(maps.Keys(requests.entries), func(x, y entryKey) int { return strings.Compare(x.operation, y.operation) }) {
+		e := requests.entries[key]
+		if key.account != a || e.count <= 0 {
+			continue
+		}
+		paid := 0.0
+		for _, worker := range slices.SortedFunc(maps.Keys(e.seconds), compareAccounts) {
+			if r := requests.accounts[worker]; r != nil && r.seconds > 0 {
+				paid += window[worker].Float64() * e.seconds[worker] / r.seconds
+			}
+		}
+		if paid > 0 {
+			p.point("trace", key.operation, paid/e.count)
+		}
+	}
+}
+
+func (p *perRequest) done() {
+	if p.metric.Gauge().DataPoints().Len() > 0 {
+		p.metric.MoveTo(p.sm.Metrics().AppendEmpty())
 	}
 }
 

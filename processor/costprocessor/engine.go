@@ -248,7 +248,7 @@ func (w *work) commit(ctx context.Context) {
 		e.tel.CostAccountOverflow.Add(ctx, int64(overflowed)) //nolint:gosec // a count
 	}
 	if e.requests != nil {
-		e.requests.commit(w.requests)
+		e.requests.commit(&w.requests)
 	}
 	if w.allocated > 0 {
 		e.tel.CostRecords.Add(ctx, w.allocated, o.allocated)

@@ -149,7 +149,7 @@ type work struct {
 	engine   *engine
 	signal   signal
 	shipment *shipment
-	requests requestCounts
+	requests requestBatch
 	// allocated, unallocated and dropped count the records by outcome.
 	allocated, unallocated, dropped int64
 }

@@ -8,42 +8,43 @@ import (
 	"sync"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/pitwall-io/pitwall/internal/cost/request"
 )
 
-// tally is requests and the seconds they took.
-type tally struct {
-	count, busy float64
+// requestBatch is the spans of one request to the collector; they count once the next component accepted it.
+type requestBatch struct {
+	accounts []account
+	index    map[account]int
+	spans    []request.Span
 }
 
-// requestKey is one operation of one account.
-type requestKey struct {
-	account   account
-	operation string
-}
-
-// requestCounts are the requests of one batch; they count once the next component accepted it.
-type requestCounts map[requestKey]tally
-
-// observe counts the requests that a service served: its server and consumer spans, each with the weight its sampling gave it.
-func (c *requestCounts) observe(a account, rs ptrace.ResourceSpans) {
+// observe takes the spans of one resource.
+func (b *requestBatch) observe(a account, rs ptrace.ResourceSpans) {
+	if b.index == nil {
+		b.index = map[account]int{}
+	}
+	at, ok := b.index[a]
+	if !ok {
+		at = len(b.accounts)
+		b.index[a] = at
+		b.accounts = append(b.accounts, a)
+	}
 	for _, ss := range rs.ScopeSpans().All() {
 		for _, span := range ss.Spans().All() {
-			if span.Kind() != ptrace.SpanKindServer && span.Kind() != ptrace.SpanKindConsumer {
-				continue
+			kind := span.Kind()
+			s := request.Span{
+				ID:      request.SpanID{Trace: span.TraceID(), Span: span.SpanID()},
+				Parent:  request.SpanID{Trace: span.TraceID(), Span: span.ParentSpanID()},
+				Account: at, Served: kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer,
+				Waits: kind == ptrace.SpanKindClient || kind == ptrace.SpanKindProducer,
+				Start: int64(span.StartTimestamp()), End: int64(span.EndTimestamp()), //nolint:gosec // times beyond 2262 count as backwards
+				Weight: adjustedCount(span.TraceState().AsRaw()),
 			}
-			if *c == nil {
-				*c = requestCounts{}
+			if s.Served || span.ParentSpanID().IsEmpty() {
+				s.Operation = operationOf(span)
 			}
-			weight := adjustedCount(span.TraceState().AsRaw())
-			busy := 0.0
-			if span.EndTimestamp() > span.StartTimestamp() {
-				busy = span.EndTimestamp().AsTime().Sub(span.StartTimestamp().AsTime()).Seconds()
-			}
-			key := requestKey{a, operationOf(span)}
-			t := (*c)[key]
-			t.count += weight
-			t.busy += weight * busy
-			(*c)[key] = t
+			b.spans = append(b.spans, s)
 		}
 	}
 }
@@ -92,50 +93,111 @@ func adjustedCount(state string) float64 {
 type requestMeter struct {
 	maxAccounts, maxOperations int
 
-	mu       sync.Mutex // guards accounts
-	accounts map[account]*requestCount
+	mu     sync.Mutex // guards window
+	window requestWindow
 }
 
-// requestCount is the requests of one account.
+// requestWindow is what was asked for in one window.
+type requestWindow struct {
+	accounts map[account]*requestCount
+	entries  map[entryKey]*entryCount
+}
+
+// requestCount is the requests that one account served.
 type requestCount struct {
-	all        tally
-	operations map[string]tally
+	seconds    float64       // all it worked, for whatever
+	all        request.Tally // requests, and the work for them
+	operations map[string]request.Tally
+}
+
+// entryKey is one operation through which requests enter.
+type entryKey struct {
+	account   account
+	operation string
+}
+
+// entryCount is how many entered, and the seconds that every account worked for them.
+type entryCount struct {
+	count   float64
+	seconds map[account]float64
 }
 
 func newRequestMeter(maxAccounts, maxOperations int) *requestMeter {
-	return &requestMeter{maxAccounts: maxAccounts, maxOperations: maxOperations, accounts: map[account]*requestCount{}}
+	return &requestMeter{maxAccounts: maxAccounts, maxOperations: maxOperations, window: newRequestWindow()}
 }
 
-func (m *requestMeter) commit(c requestCounts) {
-	if len(c) == 0 {
+func newRequestWindow() requestWindow {
+	return requestWindow{accounts: map[account]*requestCount{}, entries: map[entryKey]*entryCount{}}
+}
+
+func (m *requestMeter) commit(b *requestBatch) {
+	if len(b.spans) == 0 {
 		return
 	}
+	work := request.Attribute(b.spans)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for key, t := range c {
-		a, ok := m.accounts[key.account]
-		if !ok {
-			if len(m.accounts) >= m.maxAccounts {
-				continue // the account overflows in the telemetry account too, and costs nothing of its own there
-			}
-			a = &requestCount{operations: map[string]tally{}}
-			m.accounts[key.account] = a
+	for key, t := range work.Served {
+		m.served(b.accounts[key.Account], key.Operation, t)
+	}
+	for key, e := range work.Entries {
+		if e.Count == 0 {
+			continue
 		}
-		operation := key.operation
-		if _, ok := a.operations[operation]; !ok && len(a.operations) >= m.maxOperations {
-			operation = overflow
+		to := m.entry(entryKey{b.accounts[key.Account], key.Operation})
+		to.count += e.Count
+		for at, seconds := range e.Seconds {
+			to.seconds[b.accounts[at]] += seconds
 		}
-		o := a.operations[operation]
-		a.all.count, a.all.busy = a.all.count+t.count, a.all.busy+t.busy
-		a.operations[operation] = tally{o.count + t.count, o.busy + t.busy}
 	}
 }
 
-// take returns the requests of the window and begins the next.
-func (m *requestMeter) take() map[account]*requestCount {
+// served adds work for an operation; m.mu is held.
+func (m *requestMeter) served(key account, operation string, t request.Tally) {
+	a, ok := m.window.accounts[key]
+	if !ok {
+		if len(m.window.accounts) >= m.maxAccounts {
+			key = account{service: overflow, owner: overflow}
+			a = m.window.accounts[key]
+		}
+		if a == nil {
+			a = &requestCount{operations: map[string]request.Tally{}}
+			m.window.accounts[key] = a
+		}
+	}
+	a.seconds += t.Seconds
+	if operation == "" && t.Count == 0 {
+		return // work for no known request
+	}
+	if _, ok := a.operations[operation]; !ok && len(a.operations) >= m.maxOperations {
+		operation = overflow
+	}
+	o := a.operations[operation]
+	a.all = request.Tally{Count: a.all.Count + t.Count, Seconds: a.all.Seconds + t.Seconds}
+	a.operations[operation] = request.Tally{Count: o.Count + t.Count, Seconds: o.Seconds + t.Seconds}
+}
+
+// entry is the count of an entry; m.mu is held.
+func (m *requestMeter) entry(key entryKey) *entryCount {
+	e, ok := m.window.entries[key]
+	if !ok {
+		if len(m.window.entries) >= m.maxAccounts {
+			key = entryKey{account{service: overflow, owner: overflow}, overflow}
+			e = m.window.entries[key]
+		}
+		if e == nil {
+			e = &entryCount{seconds: map[account]float64{}}
+			m.window.entries[key] = e
+		}
+	}
+	return e
+}
+
+// take returns the window and begins the next.
+func (m *requestMeter) take() requestWindow {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := m.accounts
-	m.accounts = map[account]*requestCount{}
+	out := m.window
+	m.window = newRequestWindow()
 	return out
 }

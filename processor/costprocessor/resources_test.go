@@ -43,6 +43,8 @@ func served(attrs map[string]any, state string, routes ...string) ptrace.Traces 
 	for i, route := range routes {
 		s := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
 		s.SetKind(ptrace.SpanKindServer)
+		s.SetTraceID(pcommon.TraceID{byte(i)})
+		s.SetSpanID(pcommon.SpanID{byte(i + 1)})
 		s.SetName("span " + route)
 		s.Attributes().PutStr("http.route", route)
 		s.TraceState().FromRaw(state)
@@ -52,8 +54,8 @@ func served(attrs map[string]any, state string, routes ...string) ptrace.Traces 
 	return td
 }
 
-// emitted are the values of one metric by service and attribute.
-func emitted(r *rig, name, attribute string) map[string]float64 {
+// emitted are the values of one metric by service and attributes.
+func emitted(r *rig, name string, attributes ...string) map[string]float64 {
 	out := map[string]float64{}
 	for _, md := range r.metrics.AllMetrics() {
 		for _, rm := range md.ResourceMetrics().All() {
@@ -69,7 +71,11 @@ func emitted(r *rig, name, attribute string) map[string]float64 {
 					points = m.Gauge().DataPoints()
 				}
 				for _, dp := range points.All() {
-					out[service.Str()+" "+first(dp.Attributes(), "", attribute)] = dp.DoubleValue()
+					key := service.Str()
+					for _, attribute := range attributes {
+						key += " " + first(dp.Attributes(), "", attribute)
+					}
+					out[key] = dp.DoubleValue()
 				}
 			}
 		}
@@ -151,15 +157,47 @@ func TestARequestCostsItsShareOfTheService(t *testing.T) {
 	require.NoError(t, r.pt.ConsumeTraces(t.Context(), served(container("a", "pod-a"), "", "/cart", "/cart", "/pay")))
 	require.NoError(t, r.pt.ConsumeTraces(t.Context(), served(container("b", "pod-b"), "ot=th:c", "/x")), "sampled: stands for four")
 	r.engine.emit(t.Context())
-	got := emitted(r, "cost.per_request", "cost.operation")
-	assert.InDelta(t, 0.08/3, got["a "], 1e-12)
-	assert.InDelta(t, 0.08*3/6/2, got["a /cart"], 1e-12)
-	assert.InDelta(t, 0.08*3/6, got["a /pay"], 1e-12)
-	assert.InDelta(t, 0.04/4, got["b "], 1e-12)
-	assert.InDelta(t, got["a /cart"]*2+got["a /pay"], got["a "]*3, 1e-9, "requests together cost what the service costs")
+	got := emitted(r, "cost.per_request", "cost.scope", "cost.operation")
+	assert.InDelta(t, 0.08/3, got["a service "], 1e-12)
+	assert.InDelta(t, 0.08*3/6/2, got["a service /cart"], 1e-12)
+	assert.InDelta(t, 0.08*3/6, got["a service /pay"], 1e-12)
+	assert.InDelta(t, 0.04/4, got["b service "], 1e-12)
+	assert.InDelta(t, got["a service /cart"]*2+got["a service /pay"], got["a service "]*3, 1e-9, "requests together cost what the service costs")
 	r.metrics.Reset()
 	r.engine.emit(t.Context())
 	assert.Empty(t, emitted(r, "cost.per_request", "cost.operation"), "a window without requests has no cost per request")
+	r.stop(t)
+}
+
+func TestARequestCostsWhatAllServicesWorkedForIt(t *testing.T) {
+	r := allocating(t, nil)
+	hour(t, r)
+	td := ptrace.NewTraces()
+	add := func(service string, n byte, parent byte, kind ptrace.SpanKind, route string, from, to int) {
+		rs := td.ResourceSpans().AppendEmpty()
+		fill(rs.Resource().Attributes(), container(service, "pod-"+service))
+		s := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+		s.SetTraceID(pcommon.TraceID{1})
+		s.SetSpanID(pcommon.SpanID{n})
+		if parent > 0 {
+			s.SetParentSpanID(pcommon.SpanID{parent})
+		}
+		s.SetKind(kind)
+		s.SetName(route)
+		s.SetStartTimestamp(pcommon.NewTimestampFromTime(noon.Add(time.Duration(from) * time.Second)))
+		s.SetEndTimestamp(pcommon.NewTimestampFromTime(noon.Add(time.Duration(to) * time.Second)))
+	}
+	add("a", 1, 0, ptrace.SpanKindServer, "/cart", 0, 10)
+	add("a", 2, 1, ptrace.SpanKindClient, "call", 2, 9)
+	add("b", 3, 2, ptrace.SpanKindServer, "/price", 3, 8)
+	add("b", 4, 0, ptrace.SpanKindServer, "/health", 0, 5)
+	require.NoError(t, r.pt.ConsumeTraces(t.Context(), td))
+	r.engine.emit(t.Context())
+	got := emitted(r, "cost.per_request", "cost.scope", "cost.operation")
+	assert.InDelta(t, 0.08+0.04/2, got["a trace /cart"], 1e-12, "all of a, and half of b")
+	assert.InDelta(t, 0.04/2, got["b trace /health"], 1e-12)
+	assert.InDelta(t, 0.08+0.04, got["a trace /cart"]+got["b trace /health"], 1e-9, "over all requests it is what the services cost")
+	assert.InDelta(t, 0.04/2, got["b service /price"], 1e-12)
 	r.stop(t)
 }
 
@@ -170,12 +208,19 @@ func TestUsageIsBoundedAndOverflowIsCounted(t *testing.T) {
 	}
 	assert.EqualValues(t, 2, r.counter(t, "cost_usage_overflow"))
 	require.NoError(t, r.pt.ConsumeTraces(t.Context(), served(container("a", "0"), "", "/1", "/2", "/3", "/4", "/1")))
-	counts := r.engine.requests.take()
-	require.Len(t, counts, 1)
-	for _, c := range counts {
+	window := r.engine.requests.take()
+	require.Len(t, window.accounts, 1)
+	for _, c := range window.accounts {
 		assert.Len(t, c.operations, 3)
-		assert.Equal(t, 5.0, c.all.count)
+		assert.InDelta(t, 5, c.all.Count, 0)
 	}
+	r.engine.requests.maxAccounts = 1
+	for _, service := range []string{"a", "b", "c"} {
+		require.NoError(t, r.pt.ConsumeTraces(t.Context(), served(container(service, "0"), "", "/1")))
+	}
+	window = r.engine.requests.take()
+	assert.Len(t, window.accounts, 2)
+	assert.Len(t, window.entries, 2)
 	r.stop(t)
 }
 
