@@ -203,11 +203,12 @@ func TestAdjustedCountsAreUnbiased(t *testing.T) {
 				n := float64(runs)
 				mean := sums[stratum] / n
 				deviation := math.Sqrt(max(squares[stratum]/n-mean*mean, 0) / n)
-				assert.InDelta(t, want, mean, 4*deviation, "failed: %v", stratum)
 				if certain[stratum] {
-					assert.InDelta(t, want, mean, 0, "what is always kept is counted exactly")
+					// A new trace may be taken for one decided before, once in 260,000.
+					assert.InEpsilon(t, want, mean, 1e-4, "what is always kept is counted one by one")
 					continue
 				}
+				assert.InDelta(t, want, mean, 4*deviation, "failed: %v", stratum)
 				// Four standard deviations of the share itself, and a percent for samples that are not quite normal.
 				share := covered[stratum] / n
 				t.Logf("failed %v: %.1f %% of %d intervals cover the truth", stratum, 100*share, runs)

@@ -292,17 +292,28 @@ func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
 
 // pick chooses up to size traces to decide now: from the oldest on, those without value; when there are none, those of a new shape; and
 // then any. Valuable ones on the way are moved, unless just places are needed.
+//
+// Valuable traces that the policies are sure to keep lose nothing by an early decision, since what they still send follows it: when they
+// crowd the others, they go first.
 func (e *Engine) pick(size int, places bool) []candidate {
+	crowd := max(size, len(e.traces)/4)
 	for rank := 0; rank <= 2; rank++ {
-		group := e.group[:0]
+		group, sure := e.group[:0], []candidate(nil)
 		left := len(e.traces)
 		for t := e.oldest; t != nil && len(group) < size && left > 0; left-- {
 			next := t.next
 			switch {
 			case e.rank(t) <= rank:
 				group = append(group, candidate{t: t})
-			case !places && !t.has(factMoved):
-				e.move(t)
+			case e.sure(t):
+				if sure = append(sure, candidate{t: t}); len(sure) >= crowd {
+					return append(e.group[:0], sure[:size]...)
+				}
+				fallthrough
+			default:
+				if !places && !t.has(factMoved) {
+					e.move(t)
+				}
 			}
 			t = next
 		}
@@ -311,6 +322,19 @@ func (e *Engine) pick(size int, places bool) []candidate {
 		}
 	}
 	return nil
+}
+
+// sure tells whether a trace is kept whatever it still sends.
+func (e *Engine) sure(t *trace) bool {
+	if len(e.program.drops) > 0 || e.budget != nil {
+		return false
+	}
+	for _, n := range e.program.lasting {
+		if n.evaluate(t, &draw{}) == Sampled {
+			return true
+		}
+	}
+	return false
 }
 
 // move rewrites a trace into the open segment.

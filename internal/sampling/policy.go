@@ -5,6 +5,7 @@ package sampling
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -125,6 +126,8 @@ type learnedSlot struct {
 // Program is a compiled set of policies. It holds the state of limiters and learners, so each Engine needs one of its own.
 type Program struct {
 	drops, policies []*node
+	// lasting are the policies that, once they keep a trace, keep it whatever it still sends.
+	lasting []*node
 
 	keyed      []keyedLeaves
 	statuses   []leaf
@@ -179,6 +182,9 @@ func Compile(policies []Policy) (*Program, error) {
 			p.drops = append(p.drops, n)
 		} else {
 			p.policies = append(p.policies, n)
+			if n.lasts() {
+				p.lasting = append(p.lasting, n)
+			}
 		}
 	}
 	return p, nil
@@ -357,6 +363,21 @@ func (p *Program) compileLearned(n *node, policy *Policy) error {
 		return fmt.Errorf("unknown kind %d", policy.Kind)
 	}
 	return nil
+}
+
+// lasts tells whether more spans cannot take back what the policy decided.
+func (n *node) lasts() bool {
+	switch n.kind {
+	case KindAlways, KindStatus, KindTraceState, KindTraceFlags, KindLatency, KindCondition:
+		return true
+	case KindSpanCount:
+		return n.max == 0
+	case KindNumber, KindString, KindBool:
+		return !n.invert
+	case KindAnd:
+		return !slices.ContainsFunc(n.sub, func(sub *node) bool { return !sub.lasts() })
+	}
+	return false
 }
 
 func statusMask(names []string) (mask uint8, err error) {

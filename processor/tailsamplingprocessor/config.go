@@ -35,7 +35,7 @@ type Config struct {
 	Policies []PolicyConfig `mapstructure:"policies"`
 	// DecisionCache raises RememberedDecisions to at least its sizes.
 	DecisionCache DecisionCacheConfig `mapstructure:"decision_cache"`
-	// TailStorage is refused: see the message of Validate.
+	// TailStorage is refused; Storage does more.
 	TailStorage *component.ID `mapstructure:"tail_storage"`
 	// SampleOnFirstMatch stops at the first policy that keeps a trace.
 	SampleOnFirstMatch bool `mapstructure:"sample_on_first_match"`
@@ -56,6 +56,8 @@ type Config struct {
 	Budget BudgetConfig `mapstructure:"budget"`
 	// WriteTracestate keeps th and rv of kept spans true.
 	WriteTracestate bool `mapstructure:"write_tracestate"`
+	// Storage names a storage extension that waiting traces survive a crash, a reload and a restart in; none by default.
+	Storage *component.ID `mapstructure:"storage"`
 	// Explain adds the attributes sampling.rule and sampling.probability to kept root spans.
 	Explain bool `mapstructure:"explain"`
 }
@@ -294,7 +296,7 @@ type DynamicConfig struct {
 	MaxRoutes int `mapstructure:"max_routes"`
 }
 
-var errTailStorage = errors.New("tail_storage is not supported: waiting spans are kept in memory, compressed, within memory_limit_mib; remove the key")
+var errTailStorage = errors.New("tail_storage is not supported: waiting spans are kept in memory, compressed, within memory_limit_mib; remove the key, and set storage to a storage extension if they are to survive a restart")
 
 // Validate names the first key that cannot be honoured.
 func (c *Config) Validate() error {

@@ -18,7 +18,11 @@ import (
 
 // NewFactory makes the factory of tail_sampling.
 func NewFactory() processor.Factory {
-	return processor.NewFactory(metadata.Type, createDefaultConfig, processor.WithTraces(createTraces, metadata.TracesStability))
+	open := &journals{open: make(map[component.ID]struct{})}
+	create := func(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Traces) (processor.Traces, error) {
+		return newSampler(set, cfg.(*Config), next, open)
+	}
+	return processor.NewFactory(metadata.Type, createDefaultConfig, processor.WithTraces(create, metadata.TracesStability))
 }
 
 func createDefaultConfig() component.Config {
@@ -31,10 +35,6 @@ func createDefaultConfig() component.Config {
 		RememberedDecisions: 1_000_000,
 		WriteTracestate:     true,
 	}
-}
-
-func createTraces(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Traces) (processor.Traces, error) {
-	return newSampler(set, cfg.(*Config), next)
 }
 
 // componentSettings serve to compile policies where only errors matter.

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
+	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/internal/sampling"
 	"github.com/pitwall-io/pitwall/internal/slo"
@@ -46,6 +47,9 @@ type sampler struct {
 	limit      int64
 	batches    sync.Pool
 	slo        slo.StatusReader
+	// journal is nil without storage; journals is shared by the factory's processors.
+	journal  *journal
+	journals *journals
 
 	// mu guards engine and freed. freed is closed, and made anew, whenever traces have been decided.
 	mu     sync.Mutex
@@ -58,7 +62,7 @@ type sampler struct {
 
 var _ processor.Traces = (*sampler)(nil)
 
-func newSampler(set processor.Settings, cfg *Config, next consumer.Traces) (*sampler, error) {
+func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open *journals) (*sampler, error) {
 	program, conditions, err := compilePolicies(cfg.Policies, set.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -69,13 +73,14 @@ func newSampler(set processor.Settings, cfg *Config, next consumer.Traces) (*sam
 	}
 	s := &sampler{
 		cfg: cfg, set: set, telemetry: telemetry, program: program, conditions: conditions,
-		report:  newReporter(telemetry, set.ID, program.Names()),
-		tick:    tickOf(cfg.DecisionWait),
-		limit:   int64(cfg.MemoryLimitMiB) << 20,
-		batches: sync.Pool{New: func() any { return new(sampling.Batch) }},
-		freed:   make(chan struct{}),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
+		report:   newReporter(telemetry, set.ID, program.Names()),
+		tick:     tickOf(cfg.DecisionWait),
+		limit:    int64(cfg.MemoryLimitMiB) << 20,
+		batches:  sync.Pool{New: func() any { return new(sampling.Batch) }},
+		journals: open,
+		freed:    make(chan struct{}),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	s.engine, err = sampling.New(cfg.settings(s.tick, s.limit), program, time.Now())
 	if err != nil {
@@ -110,19 +115,55 @@ func (*sampler) Capabilities() consumer.Capabilities {
 }
 
 // Start implements component.Component.
-func (s *sampler) Start(_ context.Context, host component.Host) error {
+func (s *sampler) Start(ctx context.Context, host component.Host) error {
 	for _, extension := range host.GetExtensions() {
 		if reader, ok := extension.(slo.StatusReader); ok {
 			s.slo = reader
 		}
 	}
-	s.out.start()
+	if s.cfg.Storage != nil {
+		if err := s.openJournal(ctx, host); err != nil {
+			return err
+		}
+	}
+	s.out.start(s.journal != nil)
 	go s.run()
+	s.resume(ctx)
 	return nil
 }
 
-// Shutdown implements component.Component: what waits is decided, unless it is to be dropped, and what is kept is delivered as long as
-// ctx allows.
+func (s *sampler) openJournal(ctx context.Context, host component.Host) error {
+	if err := s.journals.take(s.set.ID); err != nil {
+		return err
+	}
+	j, err := openJournal(ctx, host, *s.cfg.Storage, s.set.ID)
+	if err != nil {
+		s.journals.giveBack(s.set.ID)
+		return err
+	}
+	s.journal = j
+	return nil
+}
+
+// resume takes in again what an earlier run left. What of it is of no use must not keep the collector from starting.
+func (s *sampler) resume(ctx context.Context) {
+	if s.journal == nil {
+		return
+	}
+	err := s.journal.replay(ctx, time.Now, func(data []byte) error {
+		td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(data)
+		if err != nil {
+			return fmt.Errorf("reading a stored request: %w", err)
+		}
+		return s.take(ctx, td, data)
+	})
+	if err != nil {
+		s.set.Logger.Error("Some of the stored traces could not be taken in again", zap.Error(err))
+	}
+}
+
+// Shutdown implements component.Component. Without storage, what waits is decided, unless it is to be dropped, and what is kept is
+// delivered as long as ctx allows; with storage, what waits and what is not delivered stays there.
 func (s *sampler) Shutdown(ctx context.Context) error {
 	select {
 	case <-s.stop:
@@ -140,13 +181,28 @@ func (s *sampler) Shutdown(ctx context.Context) error {
 		s.mu.Unlock()
 		s.telemetry.ProcessorTailSamplingTracesDiscardedOnShutdown.Add(ctx, int64(n))
 	}
-	for more := true; more; {
+	for more := s.journal == nil; more; {
 		more = s.decide(func(out *sampling.Outputs) bool { return s.engine.Flush(now, decideAtOnce, out) })
 	}
 	s.flushStats(0)
 	s.out.shutdown(ctx)
+	err := s.closeJournal(ctx, now)
 	s.telemetry.Shutdown()
-	return nil
+	return err
+}
+
+func (s *sampler) closeJournal(ctx context.Context, now time.Time) error {
+	if s.journal == nil {
+		return nil
+	}
+	defer s.journals.giveBack(s.set.ID)
+	var err error
+	if s.cfg.DropPendingTracesOnShutdown {
+		err = s.journal.clear(ctx)
+	} else {
+		err = s.journal.flush(ctx, now)
+	}
+	return errors.Join(err, s.journal.close(ctx))
 }
 
 // ConsumeTraces implements consumer.Traces. It waits while more output is pending than fits, which is how a slow or failing destination
@@ -164,6 +220,16 @@ func (s *sampler) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	if err != nil {
 		return fmt.Errorf("encoding a request: %w", err)
 	}
+	if s.journal != nil {
+		if err := s.journal.record(ctx, data, time.Now()); err != nil {
+			return err
+		}
+	}
+	return s.take(ctx, td, data)
+}
+
+// take hands a request, as pdata and encoded, to the engine.
+func (s *sampler) take(ctx context.Context, td ptrace.Traces, data []byte) error {
 	b := s.batches.Get().(*sampling.Batch)
 	defer s.batches.Put(b)
 	conditions := conditionsOf{conditions: s.conditions, traces: td, ctx: ctx, logger: s.set.Logger}
@@ -243,15 +309,24 @@ func (s *sampler) decide(run func(*sampling.Outputs) bool) (more bool) {
 	return more
 }
 
-// run decides what is due until the processor stops.
+// run decides what is due, and keeps the journal, until the processor stops.
 func (s *sampler) run() {
 	defer close(s.done)
 	ticker := time.NewTicker(s.tick)
 	defer ticker.Stop()
+	var write <-chan time.Time
+	if s.journal != nil {
+		t := time.NewTicker(journalInterval)
+		defer t.Stop()
+		write = t.C
+	}
 	for {
 		select {
 		case <-s.stop:
 			return
+		case <-write:
+			s.keepJournal()
+			continue
 		case <-ticker.C:
 		}
 		s.burn()
@@ -260,6 +335,20 @@ func (s *sampler) run() {
 			more = s.decide(func(out *sampling.Outputs) bool { return s.engine.Due(time.Now(), decideAtOnce, out) })
 		}
 		s.flushStats(time.Since(start))
+	}
+}
+
+// keepJournal writes what came in and lets go of what is done with: a trace is decided at most decision_wait, and the grain of it, after
+// its first span.
+func (s *sampler) keepJournal() {
+	ctx, now := context.Background(), time.Now()
+	queued, delivered := s.out.progress()
+	err := errors.Join(
+		s.journal.flush(ctx, now),
+		s.journal.expire(ctx, now.Add(-s.cfg.DecisionWait-2*s.tick), queued, delivered),
+	)
+	if err != nil {
+		s.set.Logger.Error("The journal of waiting traces cannot be kept", zap.Error(err))
 	}
 }
 

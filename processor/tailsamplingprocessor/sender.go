@@ -38,6 +38,8 @@ type sender struct {
 	holder    holder
 	limit     int64
 	started   bool
+	// durable output is not lost when it is given up: it comes again after a restart.
+	durable bool
 	// buf is scratch space of run.
 	buf []byte
 
@@ -45,8 +47,10 @@ type sender struct {
 	mu      sync.Mutex
 	queue   []sampling.Kept
 	pending int64
-	closing bool
-	changed chan struct{}
+	// queued and sent count kept traces, and late spans by the request.
+	queued, sent uint64
+	closing      bool
+	changed      chan struct{}
 
 	// giveUp ends retries.
 	giveUp chan struct{}
@@ -72,8 +76,8 @@ func newSender(cfg *Config, set processor.Settings, names []string, telemetry *m
 	}
 }
 
-func (s *sender) start() {
-	s.started = true
+func (s *sender) start(durable bool) {
+	s.started, s.durable = true, durable
 	go s.run()
 }
 
@@ -90,12 +94,20 @@ func (s *sender) send(out *sampling.Outputs) {
 	s.mu.Lock()
 	for _, list := range [2][]sampling.Kept{out.Kept, out.Late} {
 		s.queue = append(s.queue, list...)
+		s.queued += uint64(len(list))
 		for i := range list {
 			s.pending += list[i].Bytes
 		}
 	}
 	s.signalLocked()
 	s.mu.Unlock()
+}
+
+// progress is how much was queued and how much of it is out of the way.
+func (s *sender) progress() (queued, sent uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued, s.sent
 }
 
 // waitForRoom returns once less is pending than may be.
@@ -153,9 +165,12 @@ func (s *sender) run() {
 		if len(kept) == 0 {
 			return
 		}
-		s.deliver(&w, kept)
+		done := s.deliver(&w, kept)
 		s.holder.delivered(kept)
 		s.mu.Lock()
+		if done {
+			s.sent += uint64(len(kept))
+		}
 		s.pending -= bytes
 		s.signalLocked()
 		s.mu.Unlock()
@@ -190,18 +205,18 @@ func (s *sender) lost(spans int64, reason string, err error) {
 
 // deliver offers traces until they are taken, are refused for good, or the time of shutdown is up. Each try is made of
 // fresh copies, since the next component may have changed what it refused. Of traces taken in part, the rest is offered again.
-func (s *sender) deliver(w *sampling.Writer, kept []sampling.Kept) {
+func (s *sender) deliver(w *sampling.Writer, kept []sampling.Kept) (done bool) {
 	td := s.build(w, kept)
 	var rest *ptrace.Traces
 	for wait := firstRetry; td.SpanCount() > 0; wait = min(2*wait, longestRetry) {
 		spans := int64(td.SpanCount())
 		err := s.next.ConsumeTraces(context.Background(), td)
 		if err == nil {
-			return
+			return true
 		}
 		if consumererror.IsPermanent(err) {
 			s.lost(spans, "permanent_error", err)
-			return
+			return true
 		}
 		s.telemetry.ProcessorTailSamplingRetries.Add(context.Background(), 1)
 		if part := refused(err); part != nil {
@@ -210,8 +225,10 @@ func (s *sender) deliver(w *sampling.Writer, kept []sampling.Kept) {
 		}
 		select {
 		case <-s.giveUp:
-			s.lost(spans, "shutdown", err)
-			return
+			if !s.durable {
+				s.lost(spans, "shutdown", err)
+			}
+			return false
 		case <-time.After(wait):
 		}
 		if rest == nil {
@@ -221,6 +238,7 @@ func (s *sender) deliver(w *sampling.Writer, kept []sampling.Kept) {
 		td = ptrace.NewTraces()
 		rest.CopyTo(td)
 	}
+	return true
 }
 
 // refused is the part that the next component did not take, when it says so.
