@@ -27,6 +27,9 @@ import (
 	opampextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/opampextension"
 	bearertokenauthextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension"
 	sliprocessor "github.com/pitwall-io/pitwall/processor/sliprocessor"
+	costprocessor "github.com/pitwall-io/pitwall/processor/costprocessor"
+	cardinalityprocessor "github.com/pitwall-io/pitwall/processor/cardinalityprocessor"
+	tailsamplingprocessor "github.com/pitwall-io/pitwall/processor/tailsamplingprocessor"
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	replayreceiver "github.com/pitwall-io/pitwall/receiver/replayreceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
@@ -109,6 +112,9 @@ func components() (otelcol.Factories, error) {
 
 	factories.Processors, err = otelcol.MakeFactoryMap[processor.Factory](
 		sliprocessor.NewFactory(),
+		costprocessor.NewFactory(),
+		cardinalityprocessor.NewFactory(),
+		tailsamplingprocessor.NewFactory(),
 		memorylimiterprocessor.NewFactory(),
 	)
 	if err != nil {
@@ -116,6 +122,9 @@ func components() (otelcol.Factories, error) {
 	}
 	factories.ProcessorModules = makeModulesMap(factories.Processors, map[component.Type]string{
 		sliprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
+		costprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
+		cardinalityprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
+		tailsamplingprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		memorylimiterprocessor.NewFactory().Type(): "go.opentelemetry.io/collector/processor/memorylimiterprocessor v0.160.0",
 	})
 

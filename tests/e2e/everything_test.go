@@ -39,6 +39,7 @@ current-context: test
 	at := newEndpoints(t)
 	dir := filepath.Join(t.TempDir(), "state")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
+	require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(dir), "bills"), 0o700))
 	recording := filepath.Join(filepath.Dir(dir), "recording")
 	require.NoError(t, os.Mkdir(recording, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(recording, "traces.jsonl"), []byte(`{"resourceSpans":[]}`+"\n"), 0o600))
