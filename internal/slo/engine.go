@@ -8,8 +8,10 @@
 package slo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -216,7 +218,8 @@ func (e *Engine) Bounds(source uint64, now time.Time) (oldest, newest int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if watermark, ok := e.sources[source]; ok {
-		return max(0, watermark-int64(e.settings.MaxLateness)), newest
+		// A watermark beyond what is acceptable now was set by a clock that has been put back since.
+		return max(0, min(watermark, newest)-int64(e.settings.MaxLateness)), newest
 	}
 	return 0, newest
 }
@@ -250,24 +253,22 @@ func (e *Engine) observeLocked(s sourceMark) {
 	e.edge = max(e.edge, s.latest)
 	watermark, known := e.sources[s.source]
 	if !known && len(e.sources) >= maxSources {
-		e.evictSourceLocked()
+		e.evictSourcesLocked()
 	}
 	if !known || s.latest > watermark {
 		e.sources[s.source] = s.latest
 	}
 }
 
-// evictSourceLocked forgets the source that has been silent longest; should it return, its lateness is judged afresh.
-func (e *Engine) evictSourceLocked() {
-	var oldest uint64
-	at := int64(math.MaxInt64)
-	for source, watermark := range e.sources {
-		if watermark < at || watermark == at && source < oldest {
-			oldest, at = source, watermark
-		}
+// evictSourcesLocked forgets the tenth of the sources that have been silent longest, so that a flood of new ones stays cheap. Should
+// one return, its lateness is judged afresh.
+func (e *Engine) evictSourcesLocked() {
+	ids := slices.Collect(maps.Keys(e.sources))
+	slices.SortFunc(ids, func(a, b uint64) int { return cmp.Or(cmp.Compare(e.sources[a], e.sources[b]), cmp.Compare(a, b)) })
+	for _, id := range ids[:max(1, len(ids)/10)] {
+		delete(e.sources, id)
+		e.stats.SourcesEvicted++
 	}
-	delete(e.sources, oldest)
-	e.stats.SourcesEvicted++
 }
 
 func (e *Engine) groupLocked(o *objective, key string) *group {
@@ -334,9 +335,9 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 	}
 	if len(entry.slices) > 0 {
 		generation := floorDiv(entry.slices[len(entry.slices)-1].start, e.generation())
-		for id, p := range entry.parts {
-			if p != (part{}) {
-				g.contributors.add(generation, tallied{contribution: values[id], good: p.good, bad: p.bad})
+		for _, p := range entry.parts {
+			if p.good != 0 || p.bad != 0 {
+				g.contributors.add(generation, tallied{contribution: values[p.id], good: p.good, bad: p.bad})
 			}
 		}
 	}

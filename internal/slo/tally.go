@@ -2,10 +2,20 @@
 
 package slo
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // maxTallyEntries bounds what a tally keeps between batches to save allocations.
 const maxTallyEntries = 8192
+
+// maxValueBytes is how much of a group's or a contributor's value counts: values are what senders choose, and the book holds
+// thousands of them.
+const maxValueBytes = 256
+
+// maxScannedParts is how many contributor values of an entry are searched one by one; beyond, an index finds them.
+const maxScannedParts = 16
 
 // Tally collects what one batch adds to the book. Nothing of it counts until Commit, so a batch that could not be delivered is
 // simply thrown away. A tally belongs to one goroutine; Reset makes it ready for the next batch.
@@ -13,6 +23,7 @@ type Tally struct {
 	entries map[string]*Entry
 	touched []*Entry
 	sources []sourceMark
+	marked  map[uint64]int // where a source is in sources
 	fine    int64
 	current SliceSpan
 	seen    []int64 // slices in which anything was observed
@@ -51,15 +62,22 @@ type Entry struct {
 	slices    []sliceCounts
 	at        int
 	exemplars exemplars
-	parts     []part // by ContributionID
+	parts     []part                 // of the contributor values seen, in order of appearance
+	partAt    map[ContributionID]int // where they are in parts, once there are many
 }
 
 // part is what the events with one contributor value add.
-type part struct{ good, bad Weight }
+type part struct {
+	id        ContributionID
+	good, bad Weight
+}
 
 // NewTally makes a tally for e's slice width.
 func (e *Engine) NewTally() *Tally {
-	return &Tally{entries: map[string]*Entry{}, interned: map[contribution]ContributionID{}, fine: int64(e.fine), current: SliceSpan{1, 0}}
+	return &Tally{
+		entries: map[string]*Entry{}, interned: map[contribution]ContributionID{}, marked: map[uint64]int{},
+		fine: int64(e.fine), current: SliceSpan{1, 0},
+	}
 }
 
 // Reset forgets the batch and keeps the memory.
@@ -69,14 +87,15 @@ func (t *Tally) Reset() {
 		e.slices = e.slices[:0]
 		e.at = 0
 		e.exemplars = e.exemplars[:0]
-		clear(e.parts)
 		e.parts = e.parts[:0]
+		clear(e.partAt)
 	}
 	t.touched = t.touched[:0]
 	if len(t.entries) > maxTallyEntries {
 		clear(t.entries)
 	}
 	t.sources = t.sources[:0]
+	clear(t.marked)
 	t.seen = t.seen[:0]
 	clear(t.interned)
 	clear(t.values)
@@ -104,25 +123,25 @@ func (t *Tally) Slice(at int64) SliceSpan {
 
 // Observe notes the latest event time of a source, which moves its watermark on commit.
 func (t *Tally) Observe(source uint64, latest int64) {
-	for i := range t.sources {
-		if t.sources[i].source == source {
-			t.sources[i].latest = max(t.sources[i].latest, latest)
-			return
-		}
+	if i, ok := t.marked[source]; ok {
+		t.sources[i].latest = max(t.sources[i].latest, latest)
+		return
 	}
+	t.marked[source] = len(t.sources)
 	t.sources = append(t.sources, sourceMark{source, latest})
 }
 
-// Entry finds or makes the entry of one group. values are those of the objective's group_by attributes, in that order.
+// Entry finds or makes the entry of one group. values are those of the objective's group_by attributes, in that order. Only their
+// first maxValueBytes count, and what is not UTF-8 is replaced: a backend may refuse a whole request for one such name.
 func (t *Tally) Entry(objective int, values []string) *Entry {
 	t.key = binary.AppendUvarint(t.key[:0], uint64(objective))
-	prefix := len(t.key)
-	t.key = appendGroupKey(t.key, values)
+	for _, v := range values {
+		t.key = appendValue(t.key, cut(v))
+	}
 	e, ok := t.entries[string(t.key)]
 	if !ok {
-		key := string(t.key)
-		e = &Entry{objective: objective, group: key[prefix:]}
-		t.entries[key] = e
+		e = &Entry{objective: objective, group: groupKey(values)}
+		t.entries[string(t.key)] = e
 	}
 	if !e.used {
 		e.used = true
@@ -172,35 +191,91 @@ func (s *sliceCounts) count(at int64, c Counts) {
 
 // Intern names a value of the engine's contributor attribute number `attribute`, until the next Reset.
 func (t *Tally) Intern(attribute uint8, value string) ContributionID {
-	key := contribution{attribute, value}
+	key := contribution{attribute, cut(value)}
 	id, ok := t.interned[key]
 	if !ok {
 		id = ContributionID(len(t.values))
-		t.values = append(t.values, key)
 		t.interned[key] = id
+		key.value = clean(key.value)
+		t.values = append(t.values, key)
 	}
 	return id
 }
 
-// AddContribution counts events that carried an interned value.
+// AddContribution counts events that carried an interned value. An entry holds the values of its own events alone: a request may
+// bring thousands of groups and thousands of values.
 func (e *Entry) AddContribution(id ContributionID, good, bad Weight) {
-	for int(id) >= len(e.parts) {
-		e.parts = append(e.parts, part{})
+	i := e.part(id)
+	if i < 0 {
+		i = len(e.parts)
+		e.parts = append(e.parts, part{id: id})
+		e.index(i)
 	}
-	p := &e.parts[id]
+	p := &e.parts[i]
 	p.good = p.good.plus(good)
 	p.bad = p.bad.plus(bad)
+}
+
+func (e *Entry) part(id ContributionID) int {
+	if len(e.parts) > maxScannedParts {
+		if i, ok := e.partAt[id]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range e.parts {
+		if e.parts[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// index notes where the newest part is; the first time, where all are.
+func (e *Entry) index(newest int) {
+	if newest < maxScannedParts {
+		return
+	}
+	first := newest
+	if newest == maxScannedParts {
+		first = 0
+	}
+	if e.partAt == nil {
+		e.partAt = map[ContributionID]int{}
+	}
+	for i := first; i <= newest; i++ {
+		e.partAt[e.parts[i].id] = i
+	}
 }
 
 // AddExemplar remembers the trace of a bad event.
 func (e *Entry) AddExemplar(at int64, id TraceID) { e.exemplars.add(exemplar{at, id}) }
 
+// cut shortens a value to what counts of it.
+func cut(value string) string { return value[:min(len(value), maxValueBytes)] }
+
+// clean makes a value that was cut, or is not UTF-8, fit to be sent.
+func clean(value string) string { return strings.ToValidUTF8(value, "\uFFFD") }
+
+// groupKey is the key of the group with these values, cut and clean.
+func groupKey(values []string) string {
+	var key []byte
+	for _, v := range values {
+		key = appendValue(key, clean(cut(v)))
+	}
+	return string(key)
+}
+
 func appendGroupKey(key []byte, values []string) []byte {
 	for _, v := range values {
-		key = binary.AppendUvarint(key, uint64(len(v)))
-		key = append(key, v...)
+		key = appendValue(key, v)
 	}
 	return key
+}
+
+func appendValue(key []byte, value string) []byte {
+	key = binary.AppendUvarint(key, uint64(len(value)))
+	return append(key, value...)
 }
 
 func parseGroupKey(key string, n int) ([]string, bool) {
