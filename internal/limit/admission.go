@@ -59,24 +59,36 @@ func (a *admission) ask(hash uint64, room bool) *seat {
 	return s
 }
 
-// refuse notes the weight of somebody without a seat.
-func (a *admission) refuse(hash uint64, weight float64) {
+// refuse notes the weight of somebody without a seat, in sketches that take no more than room bytes when they are made. It
+// returns the bytes they grew by. Without room nobody is weighed, and the seats stay with who has them.
+func (a *admission) refuse(hash uint64, weight float64, room int64) int64 {
+	grown := int64(0)
 	if a.waiting == nil {
-		a.waiting = newHeavyHitters(waitingSize(a.limit))
+		size := waitingSize(min(a.limit, len(a.seats)+16))
+		for size >= 16 && heavyHittersBytes(size) > room {
+			size /= 2
+		}
+		if size >= 16 {
+			a.waiting = newHeavyHitters(size)
+			grown = heavyHittersBytes(size)
+		}
 	}
 	if !a.contested {
 		a.contested = true
-		if !a.wasContested {
+		if !a.wasContested && room > 0 {
 			for seated := range a.seats {
-				a.demand.insert(seated)
+				grown += a.demand.insert(seated)
 			}
 		}
 	}
-	a.demand.insert(hash)
-	if weight > 0 {
+	if room > 0 {
+		grown += a.demand.insert(hash)
+	}
+	if weight > 0 && a.waiting != nil {
 		a.refused += weight
 		a.waiting.offer(hash, weight)
 	}
+	return grown
 }
 
 // waitingSize is how many hashes are watched while they wait.
@@ -88,7 +100,7 @@ func (a *admission) clear() { clear(a.seats) }
 // edge closes the window: it frees idle seats, lets the heavy displace the light and tells whether anybody lost or won a seat.
 func (a *admission) edge(factor float64) bool {
 	changed := a.freeIdle()
-	if a.contested {
+	if a.contested && a.waiting != nil {
 		changed = a.displace(factor) || changed
 	}
 	a.lastDemand = a.wanted()

@@ -146,13 +146,13 @@ func (b *Buckets) subtract(before *Buckets) {
 	}
 }
 
-// upperBound is base^(i+1) at a scale.
+// upperBound is base^(i+1) at a scale, and the largest float where that is beyond all floats.
 func upperBound(scale int32, i int64) float64 {
 	if scale <= 0 {
 		exp := (i + 1) << min(uint32(-scale), 40)
-		return math.Ldexp(1, int(min(max(exp, -1100), 1100)))
+		return min(math.Ldexp(1, int(min(max(exp, -1100), 1100))), math.MaxFloat64)
 	}
-	return math.Exp2(math.Ldexp(float64(i+1), -int(scale)))
+	return min(math.Exp2(math.Ldexp(float64(i+1), -int(scale))), math.MaxFloat64)
 }
 
 // absorb moves the buckets within the zero threshold into the zero count and returns the threshold, which grows to the upper

@@ -256,7 +256,7 @@ func (l *Limiter) Begin(now int64) {
 			m.edge() // nothing was seen in the windows between
 		}
 		if m.empty() {
-			l.used -= m.accounted + metricBytes
+			l.used -= m.accounted + metricBytes + attributeBytes*int64(len(m.list))
 			delete(l.metrics, key)
 		}
 	}
@@ -282,6 +282,9 @@ func (l *Limiter) Metric(scope uint64, name string) (m *Metric, closed bool) {
 }
 
 func (l *Limiter) full() bool { return l.used >= l.settings.Limits.Memory }
+
+// room is how many bytes are left.
+func (l *Limiter) room() int64 { return max(l.settings.Limits.Memory-l.used, 0) }
 
 // Flush closes one metric of a batch: a group touched after it sends another point.
 func (l *Limiter) Flush() { l.flush++ }

@@ -319,17 +319,13 @@ func (m *Metric) weigh(p *Point, weight float64) {
 	for _, w := range p.weights {
 		if w.seat != nil {
 			w.seat.weight += weight
-			if w.of.contested {
-				w.of.demand.insert(w.hash)
+			if w.of.contested && !m.l.full() {
+				m.charge(w.of.demand.insert(w.hash))
 			}
 			continue
 		}
-		fresh := w.of.waiting == nil
-		w.of.refuse(w.hash, weight)
+		m.charge(w.of.refuse(w.hash, weight, m.l.room()))
 		m.crowded = true
-		if fresh {
-			m.charge(heavyHittersBytes(w.of.waiting.size))
-		}
 	}
 	p.weights = p.weights[:0]
 }
@@ -588,6 +584,9 @@ func (m *Metric) measure(p *Point, id uint64, e *evaluation) {
 		}
 		m.measuring = true
 	}
+	if m.l.full() {
+		return
+	}
 	grown := m.wanted.insert(id)
 	grown += m.full.insert(Mix(p.Series, e.full))
 	for _, part := range p.parts {
@@ -780,7 +779,7 @@ type AttributeReport struct {
 
 // Offenders reports the metrics that want most more than they get, worst first, up to limit of them.
 func (l *Limiter) Offenders(limit int) []Report {
-	var all []Report
+	all := []Report{}
 	for _, m := range l.metrics {
 		if m.folded == 0 && m.foldedWhole == 0 && !m.measuring {
 			continue

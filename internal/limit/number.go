@@ -93,8 +93,8 @@ func (a *accumulator) add(n Number) {
 		return
 	}
 	a.isFloat = true
-	a.addFloat(float64(a.whole))
-	a.addFloat(float64(n.Int64()))
+	a.addInt(a.whole, 1)
+	a.addInt(n.Int64(), 1)
 	a.whole = 0
 }
 
@@ -109,9 +109,15 @@ func (a *accumulator) sub(n Number) {
 		return
 	}
 	a.isFloat = true
-	a.addFloat(float64(a.whole))
-	a.addFloat(-float64(n.Int64()))
+	a.addInt(a.whole, 1)
+	a.addInt(n.Int64(), -1)
 	a.whole = 0
+}
+
+// addInt adds an integer in two halves, each of which a float holds exactly.
+func (a *accumulator) addInt(v int64, sign float64) {
+	a.addFloat(sign * float64(v>>32) * (1 << 32))
+	a.addFloat(sign * float64(v&0xffffffff))
 }
 
 func (a *accumulator) addFloat(v float64) {
@@ -126,5 +132,7 @@ func (a *accumulator) value() Number {
 	if !a.isFloat {
 		return Int(a.whole)
 	}
-	return Float(float64(a.whole) + a.lo + a.hi)
+	all := *a
+	all.addInt(a.whole, 1)
+	return Float(all.lo + all.hi)
 }

@@ -39,6 +39,8 @@ type batch struct {
 	hasExtra  bool
 	extraOpen bool
 
+	outcome     limit.Outcome
+	emission    limit.Emission
 	carriers    []carrier
 	remove      []bool
 	explicit    limit.Explicit
@@ -261,7 +263,7 @@ func (b *batch) scopeLabel() string {
 func (b *batch) fill(attributes pcommon.Map, start, at pcommon.Timestamp, flags pmetric.DataPointFlags) {
 	p := &b.point
 	p.Attrs = p.Attrs[:0]
-	for k, v := range attributes.All() {
+	attributes.Range(func(k string, v pcommon.Value) bool {
 		a := limit.Attr{Key: k, KeyHash: limit.HashString(k)}
 		if v.Type() == pcommon.ValueTypeStr {
 			a.Text, a.IsText = v.Str(), true
@@ -270,7 +272,8 @@ func (b *batch) fill(attributes pcommon.Map, start, at pcommon.Timestamp, flags 
 			a.ValueHash = hashValue(v)
 		}
 		p.Attrs = append(p.Attrs, a)
-	}
+		return true
+	})
 	p.Start, p.Time = nanoseconds(start), nanoseconds(at)
 	p.NoValue = flags.NoRecordedValue()
 	p.Malformed = b.malformed
@@ -359,19 +362,20 @@ func runPoints[P dataPoint[P], S dataPoints[P], T shape[P]](b *batch, dps S, t T
 		dp := dps.At(i)
 		b.remove[i] = false
 		b.fill(dp.Attributes(), dp.StartTimestamp(), dp.Timestamp(), dp.Flags())
-		out := t.observe(b, dp)
+		b.outcome = t.observe(b, dp)
+		out := &b.outcome
 		if out.Verdict == limit.Pass {
 			continue
 		}
 		if out.Mark != limit.MarkNone {
 			b.tally.marked++
 			b.tally.sent++
-			mark(b, dps.AppendEmpty(), dp, &out)
+			mark(b, dps.AppendEmpty(), dp, out)
 		}
 		switch out.Verdict {
 		case limit.Restarted:
 			dp.SetStartTimestamp(pcommon.Timestamp(out.Start))
-			t.restart(dp, &out)
+			t.restart(dp, out)
 		case limit.Merged:
 			b.tally.merged++
 			if out.Carrier {
@@ -379,7 +383,7 @@ func runPoints[P dataPoint[P], S dataPoints[P], T shape[P]](b *batch, dps S, t T
 				b.carriers = append(b.carriers, carrier{i, out.Group, out.Shared})
 			}
 			if examples, ok := t.exemplars(dp); ok && examples.Len() > 0 {
-				b.keepExemplars(t, &out, examples, dp.Attributes(), func() pmetric.ExemplarSlice {
+				b.keepExemplars(out, examples, dp.Attributes(), func() pmetric.ExemplarSlice {
 					target, _ := t.exemplars(dps.At(out.Group.Slot))
 					return target
 				})
@@ -451,11 +455,12 @@ func unpack(packed []byte, attributes pcommon.Map) {
 
 // emit gives a point the content of a merged series.
 func emit[P dataPoint[P], T shape[P]](b *batch, dp P, t T, g *limit.Group) {
-	e := b.limiter.Emit(b.metric, g)
+	b.emission = b.limiter.Emit(b.metric, g)
+	e := &b.emission
 	dp.SetStartTimestamp(pcommon.Timestamp(e.Start))
 	dp.SetTimestamp(pcommon.Timestamp(e.Time))
 	dp.SetFlags(dp.Flags().WithNoRecordedValue(e.Gone))
-	t.emit(dp, &e)
+	t.emit(dp, e)
 }
 
 // mark writes the end of a series that is folded from now on.
@@ -511,7 +516,7 @@ func (b *batch) rewrite(attributes pcommon.Map) {
 
 // keepExemplars moves a merged point's exemplars to its group's output point, the newest up to the cap. What was folded away
 // goes into each exemplar's filtered attributes: the rare value keeps its trace.
-func (b *batch) keepExemplars(_ any, out *limit.Outcome, from pmetric.ExemplarSlice, attributes pcommon.Map, target func() pmetric.ExemplarSlice) {
+func (b *batch) keepExemplars(out *limit.Outcome, from pmetric.ExemplarSlice, attributes pcommon.Map, target func() pmetric.ExemplarSlice) {
 	if !out.Carrier {
 		b.metric.Rewrite(&b.point, out.Group)
 	}

@@ -4,6 +4,7 @@ package cardinalityprocessor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,6 +39,7 @@ type engine struct {
 	limiter *limit.Limiter
 	batch   batch
 	counted limit.Stats
+	board   board  // nil without an optimization extension
 	store   *store // nil without a storage extension
 
 	// view is what gauges and other readers see. They never wait for mu, which a slow consumer may hold.
@@ -65,6 +67,14 @@ type protector interface {
 	ProtectedAttributes() []string
 }
 
+// board is implemented by the optimization extension: others read there what is published.
+type board interface {
+	PublishSnapshot(topic, source string, body json.RawMessage) error
+}
+
+// topicOffenders is where the reports of the metrics that want most beyond what they get are published.
+const topicOffenders = "offenders"
+
 func (e *engine) start(ctx context.Context, host component.Host) error {
 	tb, err := metadata.NewTelemetryBuilder(e.set.TelemetrySettings)
 	if err != nil {
@@ -73,6 +83,11 @@ func (e *engine) start(ctx context.Context, host component.Host) error {
 	e.telemetry = tb
 	if err := e.observe(); err != nil {
 		return err
+	}
+	for _, ext := range host.GetExtensions() {
+		if b, ok := ext.(board); ok {
+			e.board = b
+		}
 	}
 	if err := e.restore(ctx, host); err != nil {
 		return err
@@ -287,5 +302,16 @@ func (e *engine) refresh(now time.Time) {
 		return
 	}
 	e.viewed = now
-	e.view.Store(&view{stats: e.limiter.Stats(), offenders: e.limiter.Offenders(e.cfg.Offenders)})
+	v := &view{stats: e.limiter.Stats(), offenders: e.limiter.Offenders(e.cfg.Offenders)}
+	e.view.Store(v)
+	if e.board == nil {
+		return
+	}
+	body, err := json.Marshal(v.offenders)
+	if err == nil {
+		err = e.board.PublishSnapshot(topicOffenders, e.id.String(), body)
+	}
+	if err != nil {
+		e.set.Logger.Warn("offenders could not be published", zap.Error(err))
+	}
 }

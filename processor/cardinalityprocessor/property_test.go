@@ -336,6 +336,8 @@ type rig struct {
 	out     *ledger
 	refuse  func() bool
 	refused int
+	// next sees what was delivered.
+	next func(pmetric.Metrics)
 	// delivered runs after a request was taken in and before that is acknowledged.
 	delivered func()
 	sent      int
@@ -382,6 +384,9 @@ func (g *rig) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
 	g.sent += md.DataPointCount()
 	if g.out != nil {
 		g.out.read(md, true)
+	}
+	if g.next != nil {
+		g.next(md)
 	}
 	if g.delivered != nil {
 		g.delivered()
