@@ -44,7 +44,7 @@ func appendKey(key []byte, attrs pcommon.Map) []byte {
 		case pcommon.ValueTypeStr:
 			key = appendText(key, v.Str())
 		case pcommon.ValueTypeInt:
-			key = binary.LittleEndian.AppendUint64(key, uint64(v.Int())) //nolint:gosec // the bits, not the number
+			key = binary.LittleEndian.AppendUint64(key, uint64(v.Int()))
 		case pcommon.ValueTypeDouble:
 			key = binary.LittleEndian.AppendUint64(key, math.Float64bits(v.Double()))
 		case pcommon.ValueTypeBool:

@@ -75,6 +75,10 @@ type Config struct {
 	Telemetry TelemetryConfig `mapstructure:"telemetry"`
 	// Resources allocates what machines cost, from usage metrics.
 	Resources ResourcesConfig `mapstructure:"resources"`
+	// Budgets compare spending with what may be spent in a month.
+	Budgets []BudgetConfig `mapstructure:"budgets"`
+	// Storage is the storage extension that keeps the daily spending of budgets over a restart.
+	Storage *component.ID `mapstructure:"storage"`
 	// MaxAccounts bounds the combinations of service, owner and cost centre that are accounted for; new ones beyond it go to __overflow__.
 	MaxAccounts int `mapstructure:"max_accounts"`
 	// EmitInterval is how often cost metrics leave through the metrics pipeline.
@@ -161,6 +165,21 @@ type TelemetryPrice struct {
 	PerGB float64 `mapstructure:"per_gb"`
 	// PerMillion is the price of a million spans, data points or log records.
 	PerMillion float64 `mapstructure:"per_million"`
+}
+
+// BudgetConfig is one budget.
+type BudgetConfig struct {
+	// Name identifies the budget. Unique.
+	Name string `mapstructure:"name"`
+	// Match are the attributes whose spending counts: service.owner.name, service.instance.cost_center.id, service.name; for a bill any
+	// resource attribute.
+	Match map[string]string `mapstructure:"match"`
+	// Monthly is what may be spent in a calendar month (UTC).
+	Monthly float64 `mapstructure:"monthly"`
+	// Currency is the ISO 4217 code.
+	Currency string `mapstructure:"currency"`
+	// Source is bill or allocated.
+	Source BudgetSource `mapstructure:"source"`
 }
 
 // ResourcesConfig allocates what machines cost to the services that run on them.
@@ -265,10 +284,48 @@ func (c *Config) Validate() error {
 	if err := c.Telemetry.validate(); err != nil {
 		errs = append(errs, err)
 	}
+	budgetNames := map[string]bool{}
+	for i := range c.Budgets {
+		b := &c.Budgets[i]
+		if b.Name == "" || budgetNames[b.Name] {
+			fail("budgets[%d].name must be set and unique (got %q)", i, b.Name)
+		}
+		budgetNames[b.Name] = true
+		if err := b.validate(c.Resources.Enabled); err != nil {
+			fail("budgets[%d] (%s): %w", i, b.Name, err)
+		}
+	}
 	if err := c.Resources.validate(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (b *BudgetConfig) validate(allocating bool) error {
+	if !(b.Monthly > 0) || b.Monthly > 1e15 {
+		return fmt.Errorf("monthly must be between 0 and 1e15 (got %v)", b.Monthly)
+	}
+	if len(b.Match) == 0 {
+		return errors.New("match must name at least one attribute")
+	}
+	if !currencyCode.MatchString(b.Currency) {
+		return fmt.Errorf("currency must be an ISO 4217 code (got %q)", b.Currency)
+	}
+	switch b.Source {
+	case FromBill:
+	case FromAllocated:
+		if !allocating {
+			return errors.New("source allocated needs resources.enabled")
+		}
+		for key := range b.Match {
+			if key != "service.name" && key != attrOwner && key != attrCostCenter {
+				return fmt.Errorf("match: source allocated knows service.name, %s and %s (got %q)", attrOwner, attrCostCenter, key)
+			}
+		}
+	default:
+		return fmt.Errorf("source must be bill or allocated (got %q)", b.Source)
+	}
+	return nil
 }
 
 func (r *ResourcesConfig) validate() error {

@@ -50,6 +50,7 @@ func TestAWholeConfigurationIsRead(t *testing.T) {
 
 func TestEveryWrongValueIsNamed(t *testing.T) {
 	rule := RuleConfig{Name: "r", Set: map[string]string{"a": "b"}}
+	good := BudgetConfig{Name: "b", Match: map[string]string{attrOwner: "x"}, Monthly: 1, Currency: "USD", Source: FromBill}
 	tables := map[string]TableConfig{"t": {Path: "t.csv", Key: []string{"a"}}}
 	for says, change := range map[string]func(*Config){
 		"rules[0].name must be set":       func(c *Config) { c.Rules = []RuleConfig{{Set: rule.Set}} },
@@ -72,27 +73,39 @@ func TestEveryWrongValueIsNamed(t *testing.T) {
 			c.Tables = tables
 			c.Rules = []RuleConfig{{Name: "r", Lookup: &LookupConfig{Table: "t"}}}
 		},
-		"tables.t.path must be set":             func(c *Config) { c.Tables = map[string]TableConfig{"t": {Key: []string{"a"}, Format: "csv"}} },
-		"tables.t.key must name":                func(c *Config) { c.Tables = map[string]TableConfig{"t": {Path: "a.csv"}} },
-		`tables.t.format must be csv, yaml`:     func(c *Config) { c.Tables = map[string]TableConfig{"t": {Path: "a.txt", Key: []string{"a"}}} },
-		"existing must be keep":                 func(c *Config) { c.Existing = "no" },
-		"on_missing must be tag":                func(c *Config) { c.OnMissing = "no" },
-		"missing_value must be set":             func(c *Config) { c.MissingValue = "" },
-		"reload_interval must be positive (got": func(c *Config) { c.ReloadInterval = 0 },
-		"emit_interval must be positive":        func(c *Config) { c.EmitInterval = -1 },
-		"cache.max_resources must be positive":  func(c *Config) { c.Cache.MaxResources = 0 },
-		"cache.max_mib must be positive":        func(c *Config) { c.Cache.MaxMiB = 0 },
-		"max_accounts must be positive":         func(c *Config) { c.MaxAccounts = 0 },
-		"telemetry.stage must be set":           func(c *Config) { c.Telemetry.Stage = "" },
-		"telemetry.currency must be":            func(c *Config) { c.Telemetry.Currency = "dollars" },
-		`"profiles" is not traces`:              func(c *Config) { c.Telemetry.Prices = map[string]TelemetryPrice{"profiles": {}} },
-		"telemetry.prices.logs.per_gb must be":  func(c *Config) { c.Telemetry.Prices = map[string]TelemetryPrice{"logs": {PerGB: math.NaN()}} },
-		"resources.currency must be":            func(c *Config) { c.Resources.Enabled = true; c.Resources.Currency = "" },
-		"resources.idle must be":                func(c *Config) { c.Resources.Enabled = true; c.Resources.Idle = "x" },
-		"resources.overhead_per_hour must be":   func(c *Config) { c.Resources.Enabled = true; c.Resources.OverheadPerHour = -1 },
-		"resources.max_gap must be":             func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxGap = 0 },
-		"resources.max_units must be":           func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxUnits = 0 },
-		"resources.max_operations must be":      func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxOperations = 0 },
+		"tables.t.path must be set":              func(c *Config) { c.Tables = map[string]TableConfig{"t": {Key: []string{"a"}, Format: "csv"}} },
+		"tables.t.key must name":                 func(c *Config) { c.Tables = map[string]TableConfig{"t": {Path: "a.csv"}} },
+		`tables.t.format must be csv, yaml`:      func(c *Config) { c.Tables = map[string]TableConfig{"t": {Path: "a.txt", Key: []string{"a"}}} },
+		"existing must be keep":                  func(c *Config) { c.Existing = "no" },
+		"on_missing must be tag":                 func(c *Config) { c.OnMissing = "no" },
+		"missing_value must be set":              func(c *Config) { c.MissingValue = "" },
+		"reload_interval must be positive (got":  func(c *Config) { c.ReloadInterval = 0 },
+		"emit_interval must be positive":         func(c *Config) { c.EmitInterval = -1 },
+		"cache.max_resources must be positive":   func(c *Config) { c.Cache.MaxResources = 0 },
+		"cache.max_mib must be positive":         func(c *Config) { c.Cache.MaxMiB = 0 },
+		"max_accounts must be positive":          func(c *Config) { c.MaxAccounts = 0 },
+		"telemetry.stage must be set":            func(c *Config) { c.Telemetry.Stage = "" },
+		"telemetry.currency must be":             func(c *Config) { c.Telemetry.Currency = "dollars" },
+		`"profiles" is not traces`:               func(c *Config) { c.Telemetry.Prices = map[string]TelemetryPrice{"profiles": {}} },
+		"telemetry.prices.logs.per_gb must be":   func(c *Config) { c.Telemetry.Prices = map[string]TelemetryPrice{"logs": {PerGB: math.NaN()}} },
+		"budgets[1].name must be set and unique": func(c *Config) { c.Budgets = []BudgetConfig{good, good} },
+		"budgets[0] (b): monthly must be":        func(c *Config) { b := good; b.Monthly = 0; c.Budgets = []BudgetConfig{b} },
+		"match must name at least one":           func(c *Config) { b := good; b.Match = nil; c.Budgets = []BudgetConfig{b} },
+		"currency must be an ISO":                func(c *Config) { b := good; b.Currency = "x"; c.Budgets = []BudgetConfig{b} },
+		"source must be bill or allocated":       func(c *Config) { b := good; b.Source = "x"; c.Budgets = []BudgetConfig{b} },
+		"source allocated needs":                 func(c *Config) { b := good; b.Source = FromAllocated; c.Budgets = []BudgetConfig{b} },
+		"match: source allocated knows": func(c *Config) {
+			b := good
+			b.Source, b.Match = FromAllocated, map[string]string{"cloud.region": "eu"}
+			c.Resources.Enabled = true
+			c.Budgets = []BudgetConfig{b}
+		},
+		"resources.currency must be":          func(c *Config) { c.Resources.Enabled = true; c.Resources.Currency = "" },
+		"resources.idle must be":              func(c *Config) { c.Resources.Enabled = true; c.Resources.Idle = "x" },
+		"resources.overhead_per_hour must be": func(c *Config) { c.Resources.Enabled = true; c.Resources.OverheadPerHour = -1 },
+		"resources.max_gap must be":           func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxGap = 0 },
+		"resources.max_units must be":         func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxUnits = 0 },
+		"resources.max_operations must be":    func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxOperations = 0 },
 	} {
 		cfg := createDefaultConfig().(*Config)
 		change(cfg)

@@ -37,8 +37,8 @@ func (e *engine) telemetryMetrics(md pmetric.Metrics, started, now time.Time) {
 				dp.Attributes().PutStr("cost.stage", stage)
 				return dp
 			}
-			point(items).SetIntValue(int64(u.items)) //nolint:gosec // a count
-			point(bytes).SetIntValue(int64(u.bytes)) //nolint:gosec // a count
+			point(items).SetIntValue(int64(u.items))
+			point(bytes).SetIntValue(int64(u.bytes))
 			if amount, ok := e.prices.amount(sig, u); ok {
 				dp := point(amounts)
 				dp.Attributes().PutStr("cost.currency", currency)

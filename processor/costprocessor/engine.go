@@ -4,6 +4,7 @@ package costprocessor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type engine struct {
 	prices     telemetryPrices
 	resources  *resourceMeter // nil when allocation is off
 	requests   *requestMeter
+	budgets    *budgets
 	traceSize  ptrace.ProtoMarshaler
 	metricSize pmetric.ProtoMarshaler
 	logSize    plog.ProtoMarshaler
@@ -95,6 +97,9 @@ func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
 		}
 		e.requests = newRequestMeter(cfg.MaxAccounts, cfg.Resources.MaxOperations)
 	}
+	if e.budgets, err = newBudgets(cfg.Budgets); err != nil {
+		return nil, err
+	}
 	for s := range signals {
 		option := func(key, value string) metric.MeasurementOption {
 			return metric.WithAttributeSet(attribute.NewSet(attribute.String("signal", s.String()), attribute.String(key, value)))
@@ -107,14 +112,14 @@ func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
 	return e, nil
 }
 
-func (e *engine) start(context.Context) error {
+func (e *engine) start(ctx context.Context, host component.Host) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.users++
 	if e.users > 1 {
 		return nil
 	}
-	if err := e.tagger.load(); err != nil {
+	if err := errors.Join(e.tagger.load(), e.budgets.open(ctx, host, e.cfg.Storage, e.id)); err != nil {
 		e.users--
 		return err
 	}
@@ -131,9 +136,9 @@ func (e *engine) start(context.Context) error {
 		return err
 	}
 	e.started = e.now()
-	ctx, cancel := context.WithCancel(context.Background())
+	loop, cancel := context.WithCancel(context.Background())
 	e.cancel, e.done = cancel, make(chan struct{})
-	go e.run(ctx, e.done)
+	go e.run(loop, e.done)
 	return nil
 }
 
@@ -156,7 +161,7 @@ func (e *engine) run(ctx context.Context, done chan<- struct{}) {
 	}
 }
 
-func (e *engine) stop(context.Context) error {
+func (e *engine) stop(ctx context.Context) error {
 	e.mu.Lock()
 	if e.users == 0 {
 		e.mu.Unlock()
@@ -172,7 +177,7 @@ func (e *engine) stop(context.Context) error {
 	cancel()
 	<-done
 	e.tel.Shutdown()
-	return nil
+	return e.budgets.close(ctx)
 }
 
 // addSink makes next a way out for cost metrics. With several metrics pipelines only the first one is used: totals must not leave twice.
@@ -222,6 +227,12 @@ func (e *engine) emit(ctx context.Context) {
 			e.set.Logger.Error("Resource cost cannot be allocated for this window", zap.Error(err))
 		}
 		e.resourceMetrics(md, started, now)
+		_, _, window := e.resources.allocated()
+		e.budgets.allocated(window, now)
+	}
+	e.budgets.metrics(md, now, e.collector)
+	if err := e.budgets.save(ctx); err != nil {
+		e.set.Logger.Error("Budgets cannot be stored; it is tried again", zap.Error(err))
 	}
 	if md.DataPointCount() == 0 {
 		return
@@ -245,11 +256,12 @@ var works = sync.Pool{New: func() any { return &work{} }}
 func (w *work) commit(ctx context.Context) {
 	e, o := w.engine, &w.engine.outcomes[w.signal]
 	if overflowed := e.meter.commit(w.signal, w.shipment); overflowed > 0 {
-		e.tel.CostAccountOverflow.Add(ctx, int64(overflowed)) //nolint:gosec // a count
+		e.tel.CostAccountOverflow.Add(ctx, int64(overflowed))
 	}
 	if e.requests != nil {
 		e.requests.commit(&w.requests)
 	}
+	e.budgets.commit(w.spent)
 	if w.allocated > 0 {
 		e.tel.CostRecords.Add(ctx, w.allocated, o.allocated)
 	}
@@ -265,6 +277,6 @@ func (w *work) commit(ctx context.Context) {
 func (w *work) end() {
 	w.shipment.entries = w.shipment.entries[:0]
 	shipments.Put(w.shipment)
-	*w = work{}
+	*w = work{spent: w.spent[:0]}
 	works.Put(w)
 }

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/pitwall-io/pitwall/internal/cost/money"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
@@ -144,4 +145,11 @@ func data(t testing.TB, elements ...string) string {
 		t.Skipf("SKIPPED, RECORDED DATA ABSENT: %s (set PITWALL_DATA)", path)
 	}
 	return path
+}
+
+func mustAmount(t *testing.T, v float64) money.Amount {
+	t.Helper()
+	a, err := money.FromFloat(v)
+	require.NoError(t, err)
+	return a
 }

@@ -157,5 +157,5 @@ func (p *telemetryPrices) amount(sig signal, u traffic) (money.Amount, bool) {
 
 func fromUint(n uint64) money.Amount {
 	const half = 1 << 32
-	return money.FromInt(int64(n >> 32)).Times(money.FromInt(half)).Plus(money.FromInt(int64(n & (half - 1)))) //nolint:gosec // both halves fit
+	return money.FromInt(int64(n >> 32)).Times(money.FromInt(half)).Plus(money.FromInt(int64(n & (half - 1))))
 }

@@ -27,7 +27,9 @@ type base struct {
 
 func (*base) Capabilities() consumer.Capabilities { return consumer.Capabilities{MutatesData: true} }
 
-func (b *base) Start(ctx context.Context, _ component.Host) error { return b.engine.start(ctx) }
+func (b *base) Start(ctx context.Context, host component.Host) error {
+	return b.engine.start(ctx, host)
+}
 
 func (b *base) Shutdown(ctx context.Context) error { return b.engine.stop(ctx) }
 
@@ -42,10 +44,12 @@ func (p *tracesProcessor) ConsumeTraces(ctx context.Context, td ptrace.Traces) e
 	td.ResourceSpans().RemoveIf(func(rs ptrace.ResourceSpans) bool {
 		items := uint64(0)
 		for i := range rs.ScopeSpans().Len() {
-			items += uint64(rs.ScopeSpans().At(i).Spans().Len()) //nolint:gosec // a length
+			items += uint64(rs.ScopeSpans().At(i).Spans().Len())
 		}
 		return w.resource(ctx, rs.Resource(), items, func() int { return p.engine.traceSize.ResourceSpansSize(rs) }, func(v *verdict) {
-			w.requests.observe(v.account, rs)
+			if p.engine.requests != nil {
+				w.requests.observe(v.account, rs)
+			}
 		})
 	})
 	if td.ResourceSpans().Len() == 0 {
@@ -70,7 +74,7 @@ func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	ld.ResourceLogs().RemoveIf(func(rl plog.ResourceLogs) bool {
 		items := uint64(0)
 		for i := range rl.ScopeLogs().Len() {
-			items += uint64(rl.ScopeLogs().At(i).LogRecords().Len()) //nolint:gosec // a length
+			items += uint64(rl.ScopeLogs().At(i).LogRecords().Len())
 		}
 		return w.resource(ctx, rl.Resource(), items, func() int { return p.engine.logSize.ResourceLogsSize(rl) }, nil)
 	})
@@ -105,6 +109,10 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 	defer w.end()
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
 		return w.resource(ctx, rm.Resource(), dataPoints(rm), func() int { return p.engine.metricSize.ResourceMetricsSize(rm) }, func(v *verdict) {
+			w.spent = p.engine.budgets.bill(v, rm, w.spent)
+			if p.engine.resources == nil {
+				return
+			}
 			if refused := p.engine.resources.observe(rm.Resource(), v.account, rm); refused > 0 {
 				p.engine.tel.CostUsageOverflow.Add(ctx, refused)
 			}
@@ -141,7 +149,7 @@ func dataPoints(rm pmetric.ResourceMetrics) uint64 {
 			}
 		}
 	}
-	return uint64(n) //nolint:gosec // a length
+	return uint64(n)
 }
 
 // work is the account of one request while it passes through.
@@ -150,6 +158,7 @@ type work struct {
 	signal   signal
 	shipment *shipment
 	requests requestBatch
+	spent    []spending
 	// allocated, unallocated and dropped count the records by outcome.
 	allocated, unallocated, dropped int64
 }
@@ -161,10 +170,10 @@ func (w *work) resource(ctx context.Context, resource pcommon.Resource, items ui
 	if w.engine.cfg.Telemetry.Enabled {
 		w.shipment.add(v.account, traffic{items: items, bytes: embedded(size())})
 	}
-	if observe != nil && w.engine.resources != nil {
+	if observe != nil {
 		observe(v)
 	}
-	switch n := int64(items); { //nolint:gosec // a length
+	switch n := int64(items); {
 	case v.drop:
 		w.dropped += n
 		return true
@@ -180,7 +189,7 @@ func (w *work) resource(ctx context.Context, resource pcommon.Resource, items ui
 // embedded is the size of a message of n bytes inside the request: the field's tag, its length and itself (Protocol Buffers encoding,
 // length-delimited field with a number below 16). The sizes of a request's resources so taken add up to the size of the request.
 func embedded(n int) uint64 {
-	size := uint64(n) + 2 //nolint:gosec // a length
+	size := uint64(n) + 2
 	for n >= 0x80 {
 		n >>= 7
 		size++

@@ -38,7 +38,7 @@ func (b *requestBatch) observe(a account, rs ptrace.ResourceSpans) {
 				Parent:  request.SpanID{Trace: span.TraceID(), Span: span.ParentSpanID()},
 				Account: at, Served: kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer,
 				Waits: kind == ptrace.SpanKindClient || kind == ptrace.SpanKindProducer,
-				Start: int64(span.StartTimestamp()), End: int64(span.EndTimestamp()), //nolint:gosec // times beyond 2262 count as backwards
+				Start: int64(span.StartTimestamp()), End: int64(span.EndTimestamp()),
 				Weight: adjustedCount(span.TraceState().AsRaw()),
 			}
 			if s.Served || span.ParentSpanID().IsEmpty() {

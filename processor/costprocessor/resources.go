@@ -231,6 +231,7 @@ func first(attrs pcommon.Map, otherwise string, names ...string) string {
 func (m *resourceMeter) close(now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.window = map[account]money.Amount{}
 	lines := m.usage.Close()
 	hours := 0.0
 	if !m.closed.IsZero() {
@@ -251,7 +252,6 @@ func (m *resourceMeter) close(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	m.window = map[account]money.Amount{}
 	for i := range result.Groups {
 		g := &result.Groups[i]
 		m.book(accounts[g.Name], g)

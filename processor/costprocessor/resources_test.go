@@ -3,8 +3,9 @@
 package costprocessor
 
 import (
-	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,18 +65,18 @@ func emitted(r *rig, name string, attributes ...string) map[string]float64 {
 				if m.Name() != name {
 					continue
 				}
-				points := pmetric.NewNumberDataPointSlice()
+				var points pmetric.NumberDataPointSlice
 				if m.Type() == pmetric.MetricTypeSum {
 					points = m.Sum().DataPoints()
 				} else {
 					points = m.Gauge().DataPoints()
 				}
 				for _, dp := range points.All() {
-					key := service.Str()
+					key := []string{service.Str()}
 					for _, attribute := range attributes {
-						key += " " + first(dp.Attributes(), "", attribute)
+						key = append(key, first(dp.Attributes(), "", attribute))
 					}
-					out[key] = dp.DoubleValue()
+					out[strings.Join(key, " ")] = dp.DoubleValue()
 				}
 			}
 		}
@@ -204,7 +205,7 @@ func TestARequestCostsWhatAllServicesWorkedForIt(t *testing.T) {
 func TestUsageIsBoundedAndOverflowIsCounted(t *testing.T) {
 	r := allocating(t, func(c *ResourcesConfig) { c.MaxUnits = 3; c.MaxOperations = 2 })
 	for i := range 5 {
-		require.NoError(t, r.pm.ConsumeMetrics(t.Context(), level(container("a", fmt.Sprint(i)), noon, map[string]float64{"container.cpu.usage": 1})))
+		require.NoError(t, r.pm.ConsumeMetrics(t.Context(), level(container("a", strconv.Itoa(i)), noon, map[string]float64{"container.cpu.usage": 1})))
 	}
 	assert.EqualValues(t, 2, r.counter(t, "cost_usage_overflow"))
 	require.NoError(t, r.pt.ConsumeTraces(t.Context(), served(container("a", "0"), "", "/1", "/2", "/3", "/4", "/1")))
@@ -299,10 +300,4 @@ func TestOperationsAreNamedByRouteProcedureOrSpan(t *testing.T) {
 		fill(s.Attributes(), c.attrs)
 		assert.Equal(t, c.want, operationOf(s))
 	}
-}
-
-func TestTheWorkedPriceSheetIsRead(t *testing.T) {
-	m, err := newResourceMeter(&ResourcesConfig{PriceSheet: filepath.Join("..", "..", "configs", "cost", "prices.csv")})
-	require.NoError(t, err)
-	assert.Positive(t, m.sheet.Len())
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -216,14 +217,10 @@ func (t *tagger) readTableLocked(name string) (bool, error) {
 }
 
 func (t *tagger) swapLocked() error {
-	tables := make(map[string]*ownership.Table, len(t.tables))
-	for name, table := range t.tables {
-		tables[name] = table
-	}
 	resolver, err := ownership.NewResolver(ownership.Settings{
 		Rules: t.rules, Aliases: t.cfg.Aliases, Values: t.cfg.Values, Ignore: t.cfg.IgnoreValues,
 		Defaults: t.cfg.Defaults, Required: t.cfg.Required, Existing: t.cfg.Existing,
-	}, tables)
+	}, maps.Clone(t.tables))
 	if err != nil {
 		return err
 	}

@@ -30,21 +30,57 @@ var (
 	}
 )
 
-// workedExample is the processor of configs/cost/bill.yaml.
-func workedExample(t *testing.T) *tagger {
+var examples = filepath.Join("..", "..", "configs", "cost")
+
+// exampleConfig is the processor of a worked example, with its files where they are in the repository.
+func exampleConfig(t *testing.T, file string) *Config {
 	t.Helper()
-	root := filepath.Join("..", "..", "configs", "cost")
-	t.Setenv("PITWALL_COST_ACCOUNTS", filepath.Join(root, "accounts.csv"))
-	conf, err := confmaptest.LoadConf(filepath.Join(root, "bill.yaml"))
+	conf, err := confmaptest.LoadConf(filepath.Join(examples, file))
 	require.NoError(t, err)
 	sub, err := conf.Sub("processors::cost")
 	require.NoError(t, err)
 	cfg := createDefaultConfig().(*Config)
 	require.NoError(t, sub.Unmarshal(cfg))
-	table := cfg.Tables["accounts"]
-	table.Path = filepath.Join(root, "accounts.csv") // the file's own default is relative to the repository
-	cfg.Tables["accounts"] = table
+	for name, table := range cfg.Tables {
+		table.Path = filepath.Join(examples, name+".csv")
+		cfg.Tables[name] = table
+	}
+	if cfg.Resources.PriceSheet != "" {
+		cfg.Resources.PriceSheet = filepath.Join(examples, "prices.csv")
+	}
 	require.NoError(t, cfg.Validate())
+	return cfg
+}
+
+func TestTheWorkedExampleOfServicesKnowsOwnersPricesAndBudgets(t *testing.T) {
+	cfg := exampleConfig(t, "services.yaml")
+	require.Len(t, cfg.Budgets, 2)
+	cfg.Storage = nil
+	r := newRig(t, func(c *Config) { *c = *cfg })
+	for _, c := range []struct {
+		attrs              map[string]any
+		owner, criticality string
+	}{
+		{map[string]any{"service.name": "Checkout", "k8s.namespace.name": "prod"}, "team-checkout", "critical"},
+		{map[string]any{"service.name": "payment-eu"}, "team-checkout", "critical"},
+		{map[string]any{"service.name": "coredns", "k8s.namespace.name": "kube-system"}, "team-platform", "medium"},
+		{map[string]any{"service.name": "new", "k8s.pod.label.team": "team-new"}, "team-new", "medium"},
+		{map[string]any{"service.name": "new"}, "__unallocated__", "medium"},
+	} {
+		r.traces.Reset()
+		require.NoError(t, r.pt.ConsumeTraces(t.Context(), spansOf(c.attrs, 1)))
+		got := resourceOf(r.traces.AllTraces()[0])
+		assert.Equal(t, c.owner, got[attrOwner], c.attrs)
+		assert.Equal(t, c.criticality, got[attrCriticality], c.attrs)
+	}
+	assert.Equal(t, 4, r.engine.resources.sheet.Len())
+	r.stop(t)
+}
+
+// workedExample decides as the processor of configs/cost/bill.yaml does.
+func workedExample(t *testing.T) *tagger {
+	t.Helper()
+	cfg := exampleConfig(t, "bill.yaml")
 	require.LessOrEqual(t, len(cfg.Rules), 12)
 	set := componenttest.NewNopTelemetrySettings()
 	tel, err := metadata.NewTelemetryBuilder(set)

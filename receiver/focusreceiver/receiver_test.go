@@ -66,7 +66,7 @@ func (s *sink) each(f func(resource map[string]any, m pmetric.Metric, dp pmetric
 	for _, md := range s.AllMetrics() {
 		for _, rm := range md.ResourceMetrics().All() {
 			for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
-				points := pmetric.NewNumberDataPointSlice()
+				var points pmetric.NumberDataPointSlice
 				if m.Type() == pmetric.MetricTypeGauge {
 					points = m.Gauge().DataPoints()
 				} else {
@@ -629,7 +629,9 @@ func TestOnlyMatchingFilesAreListedOldestFirst(t *testing.T) {
 
 func TestPartsOfOneDeliveryAreToldByTheirNumbers(t *testing.T) {
 	for _, same := range [][2]string{
-		{"x/cost-00001.csv.gz", "x/cost-00002.csv.gz"}, {"part_0_0001.csv", "part_1_0001.csv"}, {"000000000000.csv.gz", "000000000001.csv.gz"},
+		{"x/cost-00001.csv.gz", "x/cost-00002.csv.gz"},
+		{"part_0_0001.csv", "part_1_0001.csv"},
+		{"000000000000.csv.gz", "000000000001.csv.gz"},
 		{"part-00000-a1b2.snappy.parquet", "part-00001-a1b2.snappy.parquet"},
 	} {
 		assert.Equal(t, Auto.of(same[0]), Auto.of(same[1]), same)

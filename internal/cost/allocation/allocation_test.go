@@ -198,10 +198,10 @@ func TestWhateverTheRulesNoMoneyIsLostOrMade(t *testing.T) {
 		used := map[string]*allocation.Costs{}
 		for i := range workloads {
 			w := &workloads[i]
-			*w = allocation.Workload{Labels: map[string]string{}, Pool: fmt.Sprint(rng.IntN(pools)), Costs: random(), Shared: rng.IntN(5) == 0, Unmounted: rng.IntN(20) == 0}
+			*w = allocation.Workload{Labels: map[string]string{}, Pool: strconv.Itoa(rng.IntN(pools)), Costs: random(), Shared: rng.IntN(5) == 0, Unmounted: rng.IntN(20) == 0}
 			for _, label := range []string{"service", "owner"} {
 				if rng.IntN(4) > 0 {
-					w.Labels[label] = fmt.Sprint(rng.IntN(5))
+					w.Labels[label] = strconv.Itoa(rng.IntN(5))
 				}
 			}
 			if used[w.Pool] == nil {
@@ -213,7 +213,7 @@ func TestWhateverTheRulesNoMoneyIsLostOrMade(t *testing.T) {
 		}
 		var assets []allocation.Asset
 		for pool := range pools {
-			a := allocation.Asset{Pool: fmt.Sprint(pool), Costs: random()}
+			a := allocation.Asset{Pool: strconv.Itoa(pool), Costs: random()}
 			if u := used[a.Pool]; u != nil && rng.IntN(4) > 0 { // mostly assets that hold their workloads
 				for r := range a.Costs {
 					a.Costs[r] = a.Costs[r].Plus(u[r])
@@ -244,14 +244,14 @@ func TestWhateverTheRulesNoMoneyIsLostOrMade(t *testing.T) {
 func BenchmarkAllocate(b *testing.B) {
 	workloads := make([]allocation.Workload, 1000)
 	for i := range workloads {
-		workloads[i] = allocation.Workload{Labels: map[string]string{"service": fmt.Sprint(i % 50)}, Pool: fmt.Sprint(i % 20)}
+		workloads[i] = allocation.Workload{Labels: map[string]string{"service": strconv.Itoa(i % 50)}, Pool: strconv.Itoa(i % 20)}
 		for r := range workloads[i].Costs {
 			workloads[i].Costs[r] = money.MustParse("0.0123")
 		}
 	}
 	var assets []allocation.Asset
 	for i := range 20 {
-		assets = append(assets, allocation.Asset{Pool: fmt.Sprint(i), Costs: one(allocation.CPU, "3")})
+		assets = append(assets, allocation.Asset{Pool: strconv.Itoa(i), Costs: one(allocation.CPU, "3")})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

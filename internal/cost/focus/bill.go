@@ -212,7 +212,7 @@ func (g *Grouper) Portion() Portion { return g.portion }
 func (g *Grouper) Overflowed() int { return g.overflow }
 
 func appendKey(key []byte, start time.Time, currency string, values []string) []byte {
-	key = binary.BigEndian.AppendUint64(key, uint64(start.Unix())) //nolint:gosec // the bits
+	key = binary.BigEndian.AppendUint64(key, uint64(start.Unix()))
 	key = append(key, currency...)
 	for _, v := range values {
 		key = binary.AppendUvarint(key, uint64(len(v)))

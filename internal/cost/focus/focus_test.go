@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -383,8 +384,8 @@ func TestTheBillIsWhatItsLatestDeliveriesAddUpToInAnyOrderOfChanges(t *testing.T
 		sent := money.Amount{}
 		for minute := range 30 {
 			delivery := fmt.Sprintf("d%d", rng.IntN(4))
-			f := file{focus.File{Path: delivery + "/" + fmt.Sprint(rng.IntN(3)), Delivery: delivery, Modified: at(minute)}, rng.IntN(100)}
-			plan := b.Plan(f.File, portion(t, row(fmt.Sprint(f.cost), "02", "s", `{}`)), nil)
+			f := file{focus.File{Path: delivery + "/" + strconv.Itoa(rng.IntN(3)), Delivery: delivery, Modified: at(minute)}, rng.IntN(100)}
+			plan := b.Plan(f.File, portion(t, row(strconv.Itoa(f.cost), "02", "s", `{}`)), nil)
 			for _, c := range plan.Changes {
 				sent = sent.Plus(c.After[focus.Billed]).Minus(c.Before[focus.Billed])
 			}
@@ -399,8 +400,8 @@ func TestTheBillIsWhatItsLatestDeliveriesAddUpToInAnyOrderOfChanges(t *testing.T
 			for _, f := range latest {
 				want += f.cost
 			}
-			require.Equal(t, fmt.Sprint(want), billed(b))
-			require.Equal(t, fmt.Sprint(want), sent.String(), "the changes sent add up to the bill")
+			require.Equal(t, strconv.Itoa(want), billed(b))
+			require.Equal(t, strconv.Itoa(want), sent.String(), "the changes sent add up to the bill")
 		}
 	}
 }
@@ -472,7 +473,7 @@ func parquetRows(n int) []parquetRow {
 			BillingPeriodStart: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), BillingPeriodEnd: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC),
 			ChargePeriodStart: time.Date(2026, 5, 2, 3, 0, 0, 0, time.UTC), ChargePeriodEnd: "2026-05-02T04:00:00Z",
 			ProviderName: "AWS", ServiceName: &service,
-			Tags: map[string]string{"org": "shop", "n": fmt.Sprint(i), "empty": ""},
+			Tags: map[string]string{"org": "shop", "n": strconv.Itoa(i), "empty": ""},
 		}
 	}
 	rows[0].Tags, rows[0].ServiceName = nil, nil
@@ -489,7 +490,7 @@ func TestParquetIsReadLikeText(t *testing.T) {
 			assert.Empty(t, c.Tags())
 			assert.Empty(t, c.Value("ServiceName"))
 		} else {
-			assert.Equal(t, map[string]string{"org": "shop", "n": fmt.Sprint(n), "empty": ""}, c.Tags())
+			assert.Equal(t, map[string]string{"org": "shop", "n": strconv.Itoa(n), "empty": ""}, c.Tags())
 			assert.Equal(t, "ec2", c.Value("ServiceName"))
 		}
 		assert.Equal(t, time.Date(2026, 5, 2, 3, 0, 0, 0, time.UTC), c.Start)

@@ -235,8 +235,10 @@ func (s *Scanner) Next() (*Charge, error) {
 		name string
 		to   *time.Time
 	}{
-		{"BillingPeriodStart", &c.BillingStart}, {"BillingPeriodEnd", &c.BillingEnd},
-		{"ChargePeriodStart", &c.Start}, {"ChargePeriodEnd", &c.End},
+		{"BillingPeriodStart", &c.BillingStart},
+		{"BillingPeriodEnd", &c.BillingEnd},
+		{"ChargePeriodStart", &c.Start},
+		{"ChargePeriodEnd", &c.End},
 	} {
 		at := s.index[t.name]
 		if *t.to, err = s.time(row[at]); err != nil {

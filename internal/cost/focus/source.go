@@ -232,7 +232,7 @@ func timestampText(unit format.TimeUnitValue) func(parquet.Value) string {
 // int96Time is the old timestamp of Impala and Spark: nanoseconds of the day, then the Julian day.
 func int96Time(v deprecated.Int96) time.Time {
 	const julianUnixEpoch = 2440588
-	nanos := int64(uint64(v[0]) | uint64(v[1])<<32) //nolint:gosec // the bits
+	nanos := int64(uint64(v[0]) | uint64(v[1])<<32)
 	return time.Unix((int64(v[2])-julianUnixEpoch)*86400, nanos).UTC()
 }
 

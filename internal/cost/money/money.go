@@ -86,7 +86,7 @@ func FromFloat(f float64) (Amount, error) {
 func FromTwosComplement(b []byte) Amount {
 	n := new(big.Int).SetBytes(b)
 	if len(b) > 0 && b[0]&0x80 != 0 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b)))) //nolint:gosec // a length
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
 	}
 	return fromUnits(n, 0)
 }

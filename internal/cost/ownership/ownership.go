@@ -271,11 +271,7 @@ func (o *overlay) Get(key string) (string, bool) {
 
 // Resolve decides the tags of one resource.
 func (r *Resolver) Resolve(attrs Attributes) *Resolution {
-	decided := make(map[string]decision, len(r.tags))
-	present := r.present(attrs)
-	for tag, has := range present {
-		decided[tag] = has
-	}
+	decided := r.present(attrs)
 	out := &Resolution{}
 	known := &overlay{Attributes: attrs, decided: decided}
 	for i := range r.settings.Rules {
@@ -330,7 +326,7 @@ func (r *Resolver) Resolve(attrs Attributes) *Resolution {
 // present are the tags that the resource brings along, under their own name or, failing that, an alias. Of two aliases of one tag the
 // one whose name sorts first counts, so that the order of attributes does not matter.
 func (r *Resolver) present(attrs Attributes) map[string]decision {
-	present := map[string]decision{}
+	present := make(map[string]decision, len(r.tags))
 	attrs.Range(func(key, raw string) bool {
 		tag, alias := key, false
 		if _, ok := slices.BinarySearch(r.tags, key); !ok {

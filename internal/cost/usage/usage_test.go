@@ -3,8 +3,8 @@
 package usage_test
 
 import (
-	"fmt"
 	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -73,14 +73,14 @@ func TestUnitsAndSeriesAreBoundedAndForgotten(t *testing.T) {
 	m := usage.NewMeter(time.Hour, 2)
 	for i := range 5 {
 		s := cpu(0, usage.Used, "a", 1)
-		s.Unit.ID = fmt.Sprint(i)
+		s.Unit.ID = strconv.Itoa(i)
 		assert.Equal(t, i < 2, m.Observe(s))
 	}
 	s := cpu(0, usage.Used, "a", 1)
 	s.Unit.ID = "0"
 	taken := 0
 	for i := range 1000 {
-		s.Series = fmt.Sprint(i)
+		s.Series = strconv.Itoa(i)
 		if m.Observe(s) {
 			taken++
 		}
