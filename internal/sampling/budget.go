@@ -32,7 +32,8 @@ func (b Budget) cost(t *trace) float64 {
 // Weights of what is kept first: a trace that weighs n times another is kept n times as likely.
 const (
 	weightPlain    = 1.0
-	weightNewShape = 16.0
+	weightLearned  = 16.0
+	weightNewShape = 64.0
 	weightError    = 64.0
 	weightSLO      = 256.0
 )
@@ -48,9 +49,28 @@ type budget struct {
 	// level is the priority of the first trace left out of the group last settled; infinite when all were kept.
 	level float64
 	order []priced
+
+	// Where a trace costs more than a fraction of a second's budget, groups are too small to choose within. Then pace, the level at which
+	// the traces of the last while would have met the budget, holds back what is not worth it; history is what it is made from.
+	pace    float64
+	history []priced
+	sorted  []priced
 }
 
-type priced struct{ priority, cost float64 }
+type priced struct {
+	priority, cost float64
+	at             time.Time
+}
+
+const (
+	// coarse is the number of traces that a second's budget must pay for to do without pace.
+	coarse = 20
+	// paceTraces is how many traces' worth of budget pace looks back over, and paceHistory how many it remembers at most.
+	paceTraces  = 50
+	paceHistory = 4096
+	// saved is the share of that budget that may be saved up for what is worth it.
+	saved = 0.25
+)
 
 // carry is how much of a second's budget may be saved up for later.
 const carry = 0.05
@@ -65,6 +85,8 @@ func weightOf(t *trace) float64 {
 		return weightError
 	case t.has(factNewShape):
 		return weightNewShape
+	case t.has(factLearned):
+		return weightLearned
 	}
 	return weightPlain
 }
@@ -76,26 +98,28 @@ func priorityOf(v *verdict) float64 {
 
 func (b *budget) settle(group []verdict, now time.Time) {
 	rate := b.perSecond()
+	cap := rate * (1 + carry)
+	horizon := b.horizon(rate)
+	if horizon > 0 {
+		cap = max(cap, rate*horizon.Seconds()*saved)
+	}
 	if !b.started {
 		b.started, b.tokens = true, rate
 	} else if d := now.Sub(b.last).Seconds(); d > 0 {
-		b.tokens = min(b.tokens+d*rate, rate*(max(1, d)+carry))
+		b.tokens = min(b.tokens+d*rate, cap)
 	}
 	b.last = now
+	b.setPace(rate, horizon, now)
 	b.order = b.order[:0]
 	for i := range group {
-		b.order = append(b.order, priced{priorityOf(&group[i]), b.cost(group[i].t)})
-	}
-	slices.SortFunc(b.order, func(a, c priced) int {
-		switch {
-		case a.priority < c.priority:
-			return -1
-		case a.priority > c.priority:
-			return 1
+		p := priced{priorityOf(&group[i]), b.cost(group[i].t), now}
+		b.remember(p)
+		if p.priority < b.pace {
+			b.order = append(b.order, p)
 		}
-		return 0
-	})
-	b.level = math.Inf(1)
+	}
+	slices.SortFunc(b.order, byPriority)
+	b.level = b.pace
 	for _, p := range b.order {
 		// Going into debt for the last trace, rather than leaving room, keeps the long-run rate exact whatever the sizes.
 		if b.tokens <= 0 {
@@ -103,6 +127,66 @@ func (b *budget) settle(group []verdict, now time.Time) {
 			return
 		}
 		b.tokens -= p.cost
+	}
+}
+
+func byPriority(a, b priced) int {
+	switch {
+	case a.priority < b.priority:
+		return -1
+	case a.priority > b.priority:
+		return 1
+	}
+	return 0
+}
+
+// horizon is the time that pace looks back over, or zero where a second's budget pays for many traces.
+func (b *budget) horizon(rate float64) time.Duration {
+	if len(b.history) == 0 {
+		return 0
+	}
+	var cost float64
+	for _, p := range b.history {
+		cost += p.cost
+	}
+	cost /= float64(len(b.history))
+	if cost*coarse <= rate {
+		return 0
+	}
+	return min(time.Duration(paceTraces*cost/rate*float64(time.Second)), time.Hour)
+}
+
+// remember notes a trace. When there is no room, every other one goes, and counts are made up for in setPace by the time they span.
+func (b *budget) remember(p priced) {
+	if len(b.history) >= paceHistory {
+		b.history = b.history[:copy(b.history, b.history[paceHistory/2:])]
+	}
+	b.history = append(b.history, p)
+}
+
+// setPace finds the level at which the traces of the horizon would have met the budget. It does not look at the group at hand, so that
+// level and randomness stay independent.
+func (b *budget) setPace(rate float64, horizon time.Duration, now time.Time) {
+	b.pace = math.Inf(1)
+	if horizon == 0 {
+		return
+	}
+	for len(b.history) > 0 && now.Sub(b.history[0].at) > horizon {
+		b.history = b.history[1:]
+	}
+	if len(b.history) < coarse {
+		return
+	}
+	span := now.Sub(b.history[0].at).Seconds()
+	b.sorted = append(b.sorted[:0], b.history...)
+	slices.SortFunc(b.sorted, byPriority)
+	// What was saved up is spent over the horizon as well.
+	left := rate*max(span, 1) + max(b.tokens, 0)*span/horizon.Seconds()
+	for _, p := range b.sorted {
+		if left -= p.cost; left < 0 {
+			b.pace = p.priority
+			return
+		}
 	}
 }
 

@@ -72,6 +72,18 @@ func TestTheBudgetIsKeptWhateverTheKeysAndBursts(t *testing.T) {
 	}
 }
 
+func TestSilenceDoesNotSaveUpBudget(t *testing.T) {
+	h := replica(t, Budget{SpansPerSecond: 100}, always)
+	for burst := range uint64(5) {
+		h.advance(time.Minute)
+		for i := range uint64(5000) {
+			h.add(testSpan{id: idOf(burst<<20 | i), name: "op"})
+		}
+		h.advance(2 * time.Second)
+		assert.LessOrEqual(t, len(h.kept()), 110)
+	}
+}
+
 func TestTheBudgetCountsWhatItIsSetFor(t *testing.T) {
 	for name, b := range map[string]Budget{"traces": {TracesPerSecond: 50}, "bytes": {BytesPerSecond: 50 * 130}} {
 		t.Run(name, func(t *testing.T) {

@@ -165,6 +165,9 @@ func (e *Engine) learn(t *trace, now time.Time) {
 	for _, l := range e.program.learners {
 		if l.learner.learn(t, now) {
 			t.bits.set(l.slot)
+			if l.notable {
+				t.flags |= factLearned
+			}
 		}
 	}
 	if len(e.burning) > 0 && len(e.program.burning) > 0 &&
@@ -174,6 +177,18 @@ func (e *Engine) learn(t *trace, now time.Time) {
 		}
 	}
 	e.firstOfShape(t)
+}
+
+// unlearn takes back that a trace stood for its shape or route, when the budget did not let it.
+func (e *Engine) unlearn(t *trace) {
+	for _, l := range e.program.learners {
+		if c, ok := l.learner.(*counter); ok && t.bits.has(l.slot) {
+			c.unlearn(t)
+		}
+	}
+	if t.has(factNewShape) {
+		delete(e.shapes, t.shape())
+	}
 }
 
 // thin applies the budget to what the policies keep.
@@ -186,6 +201,7 @@ func (e *Engine) thin(kept []verdict, now time.Time) []verdict {
 			continue
 		}
 		e.stats.OverBudget++
+		e.unlearn(kept[i].t)
 		e.stats.decided(NotSampled)
 		e.finish(kept[i].t, now, decidedTrace{policy: -1, lane: -1})
 	}

@@ -186,3 +186,51 @@ func FuzzParse(f *testing.F) {
 		require.Equal(t, b.Spans(), spans)
 	})
 }
+
+func TestLateSpansRarelyMakeFragments(t *testing.T) {
+	const traces = 50_000
+	h := newHarness(t, Settings{DecisionWait: time.Second, Remembered: 200_000, KeptDetails: 1000}, percent(20))
+	late := make(map[int][]uint64)
+	spans := make(map[TraceID]int)
+	note := func() {
+		for _, list := range [][]Kept{h.out.Kept, h.out.Late} {
+			for _, k := range list {
+				spans[k.ID] += k.Spans
+			}
+		}
+		h.deliver()
+	}
+	const perSecond = 1000
+	for second := range traces/perSecond + 20 {
+		for _, n := range late[second] {
+			h.add(testSpan{id: idOf(n)})
+		}
+		for i := range uint64(perSecond) {
+			n := uint64(second*perSecond) + i
+			if n >= traces {
+				break
+			}
+			h.add(testSpan{id: idOf(n)}, testSpan{id: idOf(n)})
+			// One span in twenty comes up to fifteen seconds late.
+			if n%7 == 0 {
+				late[second+3+int(n%13)] = append(late[second+3+int(n%13)], n)
+			}
+		}
+		h.advance(time.Second)
+		note()
+	}
+	h.flush()
+	note()
+	require.Greater(t, len(spans), traces/6)
+	fragments := 0
+	for n := range uint64(traces) {
+		want := 2
+		if n%7 == 0 {
+			want = 3
+		}
+		if got := spans[idOf(n)]; got != 0 && got != want {
+			fragments++
+		}
+	}
+	assert.LessOrEqual(t, fragments, traces/10_000)
+}

@@ -20,6 +20,8 @@ const (
 	factMoved
 	factTooLarge
 	factNewShape
+	// factLearned marks a trace that a learning policy picked out.
+	factLearned
 )
 
 // maxOperations bounds the distinct operations a trace's shape is made of; what comes after counts as one more.

@@ -73,6 +73,15 @@ func (c *counter) learn(t *trace, now time.Time) bool {
 	return entry.n <= c.count
 }
 
+// unlearn takes back a trace that counted and was not kept after all.
+func (c *counter) unlearn(t *trace) {
+	key := c.key(t)
+	if entry, ok := c.seen[key]; ok && entry.n > 0 {
+		entry.n--
+		c.seen[key] = entry
+	}
+}
+
 // slowRoutes is true for traces that are slow for their route: above a quantile of the durations seen, forgetting the older half of its
 // memory each time it fills up. Durations are counted in buckets a quarter of a power of two wide.
 type slowRoutes struct {
@@ -200,7 +209,7 @@ type dynamicRates struct {
 
 func newDynamicRates(policy *Policy) *dynamicRates {
 	return &dynamicRates{
-		goal:     float64(policy.PerSecond),
+		goal:     policy.Goal,
 		interval: orDefault(policy.Interval, 15*time.Second),
 		limit:    orDefault(policy.Limit, 500),
 		counts:   make(map[uint64]float64),
@@ -224,7 +233,8 @@ func (d *dynamicRates) learn(t *trace, now time.Time) bool {
 		d.since = now
 	}
 	if elapsed := now.Sub(d.since); elapsed >= d.interval {
-		d.adjust(elapsed.Seconds())
+		// After a silence there is no more to give away than usual.
+		d.adjust(min(elapsed, 2*d.interval).Seconds())
 		d.since = now
 	}
 	route := t.route

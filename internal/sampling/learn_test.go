@@ -113,7 +113,7 @@ func TestDynamicRatesHoldTheGoalWithAnyNumberOfRoutes(t *testing.T) {
 	const goal = 200
 	for _, routes := range []uint64{20, 10_000} {
 		t.Run(fmt.Sprint(routes, " routes"), func(t *testing.T) {
-			h := newHarness(t, Settings{DecisionWait: time.Second, Remembered: 1000}, Policy{Name: "d", Kind: KindDynamic, PerSecond: goal, Interval: 5 * time.Second})
+			h := newHarness(t, Settings{DecisionWait: time.Second, Remembered: 1000}, Policy{Name: "d", Kind: KindDynamic, Goal: goal, Interval: 5 * time.Second})
 			r := rand.New(rand.NewPCG(routes, 1))
 			zipf := rand.NewZipf(r, 1.2, 1, routes-1)
 			n, kept, rare, rareSeen := uint64(0), 0, 0, 0

@@ -62,8 +62,10 @@ type Policy struct {
 	// Percent is the share of traces Probabilistic and Change keep; Salt goes into the hash of the trace ID.
 	Percent float64
 	Salt    string
-	// PerSecond and Burst are the token bucket of Rate (spans), Bytes (bytes), Composite and Dynamic (spans).
+	// PerSecond and Burst are the token bucket of Rate (spans), Bytes (bytes) and Composite (spans).
 	PerSecond, Burst int64
+	// Goal is the spans a second that Dynamic aims for.
+	Goal float64
 	// Condition is the number that Conditions.Match gets for a Condition policy.
 	Condition int
 	// Sub are the parts of And, Not (one), Drop and Composite; Shares are the spans per second of each part of a Composite.
@@ -121,6 +123,8 @@ type learner interface {
 type learnedSlot struct {
 	slot    int
 	learner learner
+	// notable facts weigh in the budget.
+	notable bool
 }
 
 // Program is a compiled set of policies. It holds the state of limiters and learners, so each Engine needs one of its own.
@@ -344,21 +348,21 @@ func (p *Program) compileLearned(n *node, policy *Policy) error {
 		return nil
 	case KindDiversity:
 		p.needsShape = true
-		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, shapeOf)})
+		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, shapeOf), true})
 	case KindRare:
-		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, routeOf)})
+		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, routeOf), true})
 	case KindSlow:
-		p.learners = append(p.learners, learnedSlot{n.slot, newSlowRoutes(policy)})
+		p.learners = append(p.learners, learnedSlot{n.slot, newSlowRoutes(policy), true})
 	case KindChange:
 		p.needsShape = true
 		n.salt = -1
 		n.threshold = ThresholdOf(policy.Percent / 100)
 		p.thresholds = append(p.thresholds, n.threshold)
-		p.learners = append(p.learners, learnedSlot{n.slot, newChanges(policy)})
+		p.learners = append(p.learners, learnedSlot{n.slot, newChanges(policy), true})
 	case KindDynamic:
 		n.dynamic = newDynamicRates(policy)
 		p.dynamics = append(p.dynamics, n.dynamic)
-		p.learners = append(p.learners, learnedSlot{n.slot, n.dynamic})
+		p.learners = append(p.learners, learnedSlot{n.slot, n.dynamic, false})
 	default:
 		return fmt.Errorf("unknown kind %d", policy.Kind)
 	}

@@ -288,8 +288,8 @@ type ChangeConfig struct {
 
 // DynamicConfig keeps spans at a goal, rare routes more often than common ones.
 type DynamicConfig struct {
-	// SpansPerSecond is the goal.
-	SpansPerSecond int64 `mapstructure:"spans_per_second"`
+	// SpansPerSecond is the goal; required.
+	SpansPerSecond float64 `mapstructure:"spans_per_second"`
 	// AdjustmentInterval is how often rates follow the traffic; default 15s.
 	AdjustmentInterval time.Duration `mapstructure:"adjustment_interval"`
 	// MaxRoutes bounds the routes with a rate of their own; default 500. The others share one.

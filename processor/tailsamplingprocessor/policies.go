@@ -180,7 +180,7 @@ func learned(cfg *BasicPolicyConfig, p *sampling.Policy) {
 			p.Percent = 100
 		}
 	case sampling.KindDynamic:
-		p.PerSecond, p.Interval, p.Limit = cfg.Dynamic.SpansPerSecond, cfg.Dynamic.AdjustmentInterval, cfg.Dynamic.MaxRoutes
+		p.Goal, p.Interval, p.Limit = cfg.Dynamic.SpansPerSecond, cfg.Dynamic.AdjustmentInterval, cfg.Dynamic.MaxRoutes
 	}
 }
 

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tailsamplingprocessor
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/pitwall-io/pitwall/internal/sampling"
+)
+
+// recordedTrace is what the test knows of a trace, apart from the engine.
+type recordedTrace struct {
+	spans    int
+	shape    string
+	abnormal bool
+}
+
+type recordedRequest struct {
+	at   time.Time
+	data []byte
+}
+
+// recording is the TrainTicket day: requests in order, and the truth about their traces.
+type recording struct {
+	requests []recordedRequest
+	traces   map[sampling.TraceID]*recordedTrace
+	spans    int
+	shapes   int
+	abnormal int
+}
+
+// A fault lasts about two minutes from its time on; telemetry begins about a minute before.
+const faultLasts = 2 * time.Minute
+
+// abnormalFactor is how many times the median of its operation in quiet time a span must take to be abnormal.
+const abnormalFactor = 3
+
+type fault struct {
+	Time    time.Time
+	Service string
+}
+
+func loadRecording(t *testing.T) *recording {
+	dir := filepath.Join(dataDir(t), "trainticket")
+	raw, err := os.ReadFile(filepath.Join(dir, "faults.json"))
+	require.NoError(t, err)
+	var faults []fault
+	require.NoError(t, json.Unmarshal(raw, &faults))
+	file, err := os.Open(filepath.Join(dir, "traces.jsonl.gz"))
+	require.NoError(t, err)
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	lines := bufio.NewScanner(unzipped)
+	lines.Buffer(nil, 64<<20)
+
+	r := &recording{traces: make(map[sampling.TraceID]*recordedTrace)}
+	type seen struct {
+		trace     *recordedTrace
+		operation string
+		took      uint64
+		faulty    bool
+	}
+	var spans []seen
+	quiet := make(map[string][]uint64)
+	operations := make(map[sampling.TraceID]map[string]struct{})
+	for lines.Scan() {
+		td, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(lines.Bytes())
+		require.NoError(t, err)
+		var at time.Time
+		for _, rs := range td.ResourceSpans().All() {
+			service, _ := rs.Resource().Attributes().Get("service.name")
+			for _, ss := range rs.ScopeSpans().All() {
+				for _, span := range ss.Spans().All() {
+					id, start := sampling.TraceID(span.TraceID()), span.StartTimestamp().AsTime()
+					if at.IsZero() || start.Before(at) {
+						at = start
+					}
+					if r.traces[id] == nil {
+						r.traces[id], operations[id] = &recordedTrace{}, make(map[string]struct{})
+					}
+					r.traces[id].spans++
+					r.spans++
+					operation := service.Str() + "\x00" + span.Name()
+					operations[id][operation] = struct{}{}
+					s := seen{r.traces[id], operation, uint64(span.EndTimestamp() - span.StartTimestamp()), false}
+					anyFault := false
+					for _, f := range faults {
+						if since := start.Sub(f.Time); since >= 0 && since < faultLasts {
+							anyFault = true
+							s.faulty = s.faulty || f.Service == service.Str()
+						}
+					}
+					if !anyFault {
+						quiet[operation] = append(quiet[operation], s.took)
+					}
+					spans = append(spans, s)
+				}
+			}
+		}
+		data, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
+		require.NoError(t, err)
+		r.requests = append(r.requests, recordedRequest{at, data})
+	}
+	require.NoError(t, lines.Err())
+	for _, took := range quiet {
+		slices.Sort(took)
+	}
+	for _, s := range spans {
+		normal := quiet[s.operation]
+		if s.faulty && (len(normal) == 0 || s.took > abnormalFactor*normal[len(normal)/2]) {
+			s.trace.abnormal = true
+		}
+	}
+	shapes := make(map[string]struct{})
+	for id, tr := range r.traces {
+		var all []string
+		for op := range operations[id] {
+			all = append(all, op)
+		}
+		slices.Sort(all)
+		tr.shape = strings.Join(all, "\n")
+		shapes[tr.shape] = struct{}{}
+		if tr.abnormal {
+			r.abnormal++
+		}
+	}
+	r.shapes = len(shapes)
+	return r
+}
+
+// score is what a method keeps: the shares of spans, of traces a fault made abnormal, and of shapes.
+type score struct {
+	spans, faults, shapes float64
+	took                  time.Duration
+}
+
+func (r *recording) play(t *testing.T, budget float64, policies ...sampling.Policy) score {
+	program, err := sampling.Compile(policies)
+	require.NoError(t, err)
+	now := r.requests[0].at
+	e, err := sampling.New(sampling.Settings{
+		DecisionWait: 10 * time.Second, Tick: time.Second, MaxTraces: 100_000, MemoryLimit: 1 << 30,
+		Remembered: 100_000, KeptDetails: 1000, Seen: seenShapes, Budget: sampling.Budget{SpansPerSecond: budget},
+	}, program, now)
+	require.NoError(t, err)
+	var out sampling.Outputs
+	var b sampling.Batch
+	start := time.Now()
+	for i := range r.requests {
+		for r.requests[i].at.Sub(now) > time.Second {
+			now = now.Add(time.Second)
+			for e.Due(now, 2048, &out) {
+			}
+		}
+		require.NoError(t, b.Parse(r.requests[i].data, program, nil))
+		e.Append(&b, now, &out)
+	}
+	for e.Flush(now.Add(time.Minute), 100, &out) {
+	}
+	s := score{took: time.Since(start)}
+	shapes := make(map[string]struct{})
+	for _, k := range out.Kept {
+		tr := r.traces[k.ID]
+		s.spans += float64(tr.spans)
+		shapes[tr.shape] = struct{}{}
+		if tr.abnormal {
+			s.faults++
+		}
+	}
+	s.spans /= float64(r.spans)
+	s.faults /= float64(r.abnormal)
+	s.shapes = float64(len(shapes)) / float64(r.shapes)
+	return s
+}
+
+// tune finds the knob at which a method keeps a share of the spans; more of the knob must keep more.
+func (r *recording) tune(t *testing.T, share, low, high float64, play func(knob float64) score) (best score) {
+	for range 10 {
+		middle := (low + high) / 2
+		s := play(middle)
+		if s.spans > share {
+			high = middle
+		} else {
+			low, best = middle, s
+		}
+	}
+	require.InEpsilon(t, share, best.spans, 0.25, "the method cannot be tuned to the share")
+	return best
+}
+
+func TestWhatIsKeptOfTrainTicketIsWorthKeeping(t *testing.T) {
+	r := loadRecording(t)
+	t.Logf("%d traces, %d spans, %d shapes, %d traces made abnormal by a fault", len(r.traces), r.spans, r.shapes, r.abnormal)
+	all := sampling.Policy{Name: "all", Kind: sampling.KindAlways}
+	methods := []struct {
+		name      string
+		low, high float64
+		play      func(float64) score
+	}{
+		{"uniform", 0, 10, func(k float64) score {
+			return r.play(t, 0, sampling.Policy{Name: "p", Kind: sampling.KindProbabilistic, Percent: k})
+		}},
+		{"error and latency", -60_000, 0, func(k float64) score {
+			return r.play(t, 0, sampling.Policy{Name: "e", Kind: sampling.KindStatus, Values: []string{"ERROR"}},
+				sampling.Policy{Name: "l", Kind: sampling.KindLatency, LatencyAbove: int64(-k)})
+		}},
+		{"dynamic", 0, 50, func(k float64) score {
+			return r.play(t, 0, sampling.Policy{Name: "d", Kind: sampling.KindDynamic, Goal: k, Interval: 15 * time.Second})
+		}},
+		{"this", 0, 50, func(k float64) score {
+			return r.play(t, k, sampling.Policy{Name: "s", Kind: sampling.KindDiversity, Interval: 24 * time.Hour},
+				sampling.Policy{Name: "l", Kind: sampling.KindSlow, Quantile: 0.95}, all)
+		}},
+	}
+	shares := []float64{0.01, 0.02, 0.03, 0.05}
+	if scale, err := strconv.ParseFloat(os.Getenv("PITWALL_SCALE"), 64); err != nil || scale < 1 {
+		shares = shares[1:2]
+	}
+	for _, share := range shares {
+		scores := make(map[string]score)
+		for _, m := range methods {
+			s := r.tune(t, share, m.low, m.high, m.play)
+			scores[m.name] = s
+			t.Logf("%.0f %% of spans: %-18s faults %5.1f %%, shapes %5.1f %% (%.2f %% of spans, %v a trace)", 100*share, m.name,
+				100*s.faults, 100*s.shapes, 100*s.spans, s.took/time.Duration(len(r.traces)))
+		}
+		for name, s := range scores {
+			assert.GreaterOrEqual(t, scores["this"].shapes, s.shapes, "at %v of spans %s keeps more shapes", share, name)
+		}
+	}
+}
