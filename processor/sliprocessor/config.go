@@ -27,7 +27,8 @@ type Config struct {
 	SLO *component.ID `mapstructure:"slo"`
 	// Mode is count, mark or merge.
 	Mode Mode `mapstructure:"mode"`
-	// TrustInbound keeps marks that arrive from outside. By default they are stripped, so that a client cannot mark its own events.
+	// TrustInbound keeps marks, and event names of alerts and signals, that arrive from outside. By default they are stripped, so that
+	// a client can neither mark its own events nor raise alerts.
 	TrustInbound bool `mapstructure:"trust_inbound"`
 }
 

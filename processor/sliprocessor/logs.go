@@ -13,6 +13,12 @@ import (
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
+// The event names of our own log records.
+const (
+	alertEvent   = "slo.alert"
+	signalEvents = "optimization."
+)
+
 var _ processor.Logs = (*logsProcessor)(nil)
 
 type logsProcessor struct {
@@ -23,7 +29,7 @@ type logsProcessor struct {
 // ConsumeLogs judges and marks a batch, passes it on, and counts it once it was taken.
 func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	if p.cfg.Mode == ModeMerge {
-		return p.next.ConsumeLogs(ctx, ld)
+		return p.passOn(ctx, ld)
 	}
 	j := p.judge()
 	p.judgeLogs(j, ld)
@@ -43,11 +49,41 @@ func (p *logsProcessor) judgeLogs(j *judge, ld plog.Logs) {
 	}
 }
 
+// passOn takes our own event names off a batch that is not judged.
+func (p *logsProcessor) passOn(ctx context.Context, ld plog.Logs) error {
+	var o outcome
+	for _, rl := range ld.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, record := range sl.LogRecords().All() {
+				p.stripEvent(&o, record)
+			}
+		}
+	}
+	err := p.next.ConsumeLogs(ctx, ld)
+	if err == nil {
+		p.record(ctx, &o)
+	}
+	return err
+}
+
+// stripEvent takes off the event name of a record that says it is an alert or a signal of ours: those come from our connectors alone,
+// and what the optimizer believes a human is woken for.
+func (p *logsProcessor) stripEvent(o *outcome, record plog.LogRecord) {
+	if p.cfg.TrustInbound {
+		return
+	}
+	if name := record.EventName(); name == alertEvent || strings.HasPrefix(name, signalEvents) {
+		record.SetEventName("")
+		o.stripped++
+	}
+}
+
 func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
 	j.readEvent(record.Attributes())
 	if !p.cfg.TrustInbound {
 		j.strip(record.Attributes())
 	}
+	p.stripEvent(&j.outcome, record)
 	at := record.Timestamp()
 	if at == 0 {
 		at = record.ObservedTimestamp()
