@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -81,12 +83,43 @@ func (e *optimizationExtension) guarded(next http.Handler) http.Handler {
 				e.fail(w, http.StatusInternalServerError, "internal error")
 			}
 		}()
+		if !e.addressed(r.Host) {
+			e.fail(w, http.StatusMisdirectedRequest, "the request names another host; see allowed_hosts")
+			return
+		}
 		if len(r.URL.RawQuery) > maxQuery {
 			e.fail(w, http.StatusRequestURITooLong, fmt.Sprintf("query is longer than %d bytes", maxQuery))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// addressed reports whether a request with this Host header is meant for this server. One that listens on loopback only answers to
+// names of loopback: a page that had its own name resolve to 127.0.0.1 would otherwise read everything through its visitor's browser.
+func (e *optimizationExtension) addressed(hostPort string) bool {
+	own := hostOf(e.cfg.ServerConfig.NetAddr.Endpoint)
+	if !loopback(own) {
+		return true
+	}
+	asked := hostOf(hostPort)
+	return loopback(asked) || slices.ContainsFunc(e.cfg.AllowedHosts, func(h string) bool { return strings.EqualFold(h, asked) })
+}
+
+func hostOf(hostPort string) string {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		host = strings.Trim(hostPort, "[]")
+	}
+	return host
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
 }
 
 // answer encodes before it writes, so that a failure can still become an error status.

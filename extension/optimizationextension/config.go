@@ -18,6 +18,9 @@ import (
 type Config struct {
 	// ServerConfig holds endpoint, tls, auth and the other keys of the Collector's HTTP servers.
 	ServerConfig confighttp.ServerConfig `mapstructure:",squash"`
+	// AllowedHosts are further names in the Host header to which a server on a loopback endpoint answers, for a proxy on the same machine
+	// that passes the name on. Without it such a server answers to localhost and loopback addresses only.
+	AllowedHosts []string `mapstructure:"allowed_hosts"`
 	// Storage is the component id of a storage extension that keeps the ledger. Without it the ledger lives in memory and begins
 	// anew with every start.
 	Storage *component.ID `mapstructure:"storage"`
