@@ -77,11 +77,22 @@ type delivery struct {
 	sink      sink
 	log       *zap.Logger
 	telemetry *metadata.TelemetryBuilder
+	// ending is done when a shutdown has waited long enough: attempts under way are given up then, and no more are made.
+	ending context.Context
 }
+
+// errEnding says that a signal was not tried because the shutdown's time is up. A queue in storage keeps it for the next start.
+var errEnding = errors.New("the exporter is shutting down")
 
 // push sends the signals one after the other. At the first that has to be tried again it stops, and returns that one and those after
 // it for the next attempt: the envelopes of one signal must arrive in order. A signal that is given up does not stop the others.
 func (d *delivery) push(ctx context.Context, logs plog.Logs) error {
+	if d.ending.Err() != nil {
+		return errEnding
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ending, cancel)()
 	rest := plog.NewLogs()
 	var retry, permanent error
 	for _, rl := range logs.ResourceLogs().All() {

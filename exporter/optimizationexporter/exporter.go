@@ -30,20 +30,28 @@ type optimizationExporter struct {
 	telemetry *metadata.TelemetryBuilder
 	// sinks are the exporters around the sinks, in a fixed order.
 	sinks []exporter.Logs
+	// end gives up what is being sent.
+	end context.CancelFunc
 }
+
+// drainTime is how long a shutdown goes on sending what is queued. A receiver that does not answer would otherwise hold the process
+// up for a timeout a signal.
+const drainTime = 5 * time.Second
 
 func newExporter(ctx context.Context, set exporter.Settings, cfg *Config, clock func() time.Time) (*optimizationExporter, error) {
 	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, fmt.Errorf("optimization exporter telemetry: %w", err)
 	}
-	e := &optimizationExporter{log: set.Logger, telemetry: telemetry}
+	ending, end := context.WithCancel(context.Background())
+	e := &optimizationExporter{log: set.Logger, telemetry: telemetry, end: end}
 	sinks, err := newSinks(set, cfg, clock, telemetry)
 	if err != nil {
+		end()
 		return nil, err
 	}
 	for _, s := range sinks {
-		d := &delivery{sink: s, log: set.Logger.With(zap.String("sink", s.name())), telemetry: telemetry}
+		d := &delivery{sink: s, log: set.Logger.With(zap.String("sink", s.name())), telemetry: telemetry, ending: ending}
 		helper, err := exporterhelper.NewLogs(ctx, sinkSettings(set, s.name()), cfg, d.push,
 			exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 			exporterhelper.WithTimeout(cfg.TimeoutConfig),
@@ -53,6 +61,7 @@ func newExporter(ctx context.Context, set exporter.Settings, cfg *Config, clock 
 			exporterhelper.WithShutdown(s.shutdown),
 		)
 		if err != nil {
+			end()
 			return nil, err
 		}
 		e.sinks = append(e.sinks, helper)
@@ -114,8 +123,11 @@ func (e *optimizationExporter) Start(ctx context.Context, host component.Host) e
 	return nil
 }
 
-// Shutdown empties the queues and stops all sinks.
+// Shutdown empties the queues, for as long as drainTime, and stops all sinks.
 func (e *optimizationExporter) Shutdown(ctx context.Context) error {
+	timer := time.AfterFunc(drainTime, e.end)
+	defer timer.Stop()
+	defer e.end()
 	var errs error
 	for _, s := range e.sinks {
 		errs = errors.Join(errs, s.Shutdown(ctx))

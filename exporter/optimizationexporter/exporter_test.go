@@ -377,7 +377,7 @@ func TestRetryKeepsTheOrderOfABatch(t *testing.T) {
 	require.NoError(t, c.start(t.Context(), componenttest.NewNopHost()))
 	telemetry, err := metadata.NewTelemetryBuilder(componenttest.NewNopTelemetrySettings())
 	require.NoError(t, err)
-	d := &delivery{sink: c, log: zap.NewNop(), telemetry: telemetry}
+	d := &delivery{sink: c, log: zap.NewNop(), telemetry: telemetry, ending: t.Context()}
 	err = d.push(t.Context(), logsOf(t, envelope("a"), envelope("b"), envelope("c")))
 	var partial consumererror.Logs
 	require.ErrorAs(t, err, &partial)
@@ -614,3 +614,29 @@ func TestBadInputPasses(t *testing.T) {
 }
 
 var _ exporter.Factory = NewFactory()
+
+func TestShutdownDoesNotWaitForAReceiverThatNeverAnswers(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	server := newReceiver(t, func(http.ResponseWriter, int) {
+		close(entered)
+		<-release
+	})
+	t.Cleanup(func() { close(release) })
+	ending, end := context.WithCancel(t.Context())
+	c, err := newCloudEvents(new(withEndpoint(server.URL)), metadatatest.NewSettings(componenttest.NewTelemetry()), time.Now)
+	require.NoError(t, err)
+	require.NoError(t, c.start(t.Context(), componenttest.NewNopHost()))
+	telemetry, err := metadata.NewTelemetryBuilder(componenttest.NewNopTelemetrySettings())
+	require.NoError(t, err)
+	d := &delivery{sink: c, log: zap.NewNop(), telemetry: telemetry, ending: ending}
+
+	signals := logsOf(t, envelope("a"), envelope("b"))
+	ended := make(chan error)
+	go func() { ended <- d.push(context.WithoutCancel(t.Context()), signals) }()
+	<-entered
+	end()
+	err = <-ended
+
+	assert.False(t, consumererror.IsPermanent(err), "a queue in storage keeps it")
+	require.ErrorIs(t, d.push(context.WithoutCancel(t.Context()), logsOf(t, envelope("c"))), errEnding)
+}
