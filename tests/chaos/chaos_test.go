@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,7 +61,7 @@ connectors:
   optimizer: {}
 exporters:
   nop:
-  optimization: {cloudevents: {endpoint: %q}}
+  optimization: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}, cloudevents: {endpoint: %q}}
 service:
   extensions: [file_storage, slo, optimization]
   telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: %q, port: %s}}}}]}}
@@ -158,4 +160,30 @@ func serverSpan(traces ptrace.Traces, service string, number uint64, bad bool) p
 		span.Status().SetCode(ptrace.StatusCodeError)
 	}
 	return span
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+// fill writes a file until its file system is full.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, size := range []int{64 << 10, 4 << 10, 1} {
+		for chunk := make([]byte, size); err == nil; {
+			_, err = f.Write(chunk)
+		}
+		err = nil
+	}
+}
+
+// empty removes a file and gives its file system more space.
+func empty(t *testing.T, path, mount string) {
+	t.Helper()
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, syscall.Mount("tmpfs", mount, "tmpfs", syscall.MS_REMOUNT, "size=64m"))
 }
