@@ -44,9 +44,6 @@ import (
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 func envelope(service string) signal.Envelope {
 	target := signal.Target{Service: service, Objective: "availability", Attributes: map[string]string{"http.route": "/a<b>"}}
 	return signal.Envelope{
