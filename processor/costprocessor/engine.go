@@ -231,6 +231,7 @@ func (e *engine) emit(ctx context.Context) {
 		e.budgets.allocated(window, now)
 	}
 	e.budgets.metrics(md, now, e.collector)
+	e.unallocatedMetrics(md, started, now)
 	if err := e.budgets.save(ctx); err != nil {
 		e.set.Logger.Error("Budgets cannot be stored; it is tried again", zap.Error(err))
 	}
@@ -262,6 +263,7 @@ func (w *work) commit(ctx context.Context) {
 		e.requests.commit(&w.requests)
 	}
 	e.budgets.commit(w.spent)
+	e.tagger.unowned.commit(w.unowned)
 	if w.allocated > 0 {
 		e.tel.CostRecords.Add(ctx, w.allocated, o.allocated)
 	}
@@ -277,6 +279,6 @@ func (w *work) commit(ctx context.Context) {
 func (w *work) end() {
 	w.shipment.entries = w.shipment.entries[:0]
 	shipments.Put(w.shipment)
-	*w = work{spent: w.spent[:0]}
+	*w = work{spent: w.spent[:0], unowned: w.unowned[:0]}
 	works.Put(w)
 }

@@ -110,6 +110,11 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
 		return w.resource(ctx, rm.Resource(), dataPoints(rm), func() int { return p.engine.metricSize.ResourceMetricsSize(rm) }, func(v *verdict) {
 			w.spent = p.engine.budgets.bill(v, rm, w.spent)
+			if v.unowned != nil {
+				if amount := billOf(rm, p.engine.cfg.Telemetry.Currency); !amount.IsZero() {
+					w.unowned = append(w.unowned, unownedCost{v.unowned, billMoney, amount})
+				}
+			}
 			if p.engine.resources == nil {
 				return
 			}
@@ -159,6 +164,7 @@ type work struct {
 	shipment *shipment
 	requests requestBatch
 	spent    []spending
+	unowned  []unownedCost
 	// allocated, unallocated and dropped count the records by outcome.
 	allocated, unallocated, dropped int64
 }
@@ -168,7 +174,13 @@ type work struct {
 func (w *work) resource(ctx context.Context, resource pcommon.Resource, items uint64, size func() int, observe func(*verdict)) bool {
 	v := w.engine.tagger.decide(ctx, resource)
 	if w.engine.cfg.Telemetry.Enabled {
-		w.shipment.add(v.account, traffic{items: items, bytes: embedded(size())})
+		u := traffic{items: items, bytes: embedded(size())}
+		w.shipment.add(v.account, u)
+		if v.unowned != nil {
+			if amount, ok := w.engine.prices.amount(w.signal, u); ok {
+				w.unowned = append(w.unowned, unownedCost{v.unowned, telemetryMoney, amount})
+			}
+		}
 	}
 	if observe != nil {
 		observe(v)

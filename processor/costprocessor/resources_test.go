@@ -60,7 +60,7 @@ func emitted(r *rig, name string, attributes ...string) map[string]float64 {
 	out := map[string]float64{}
 	for _, md := range r.metrics.AllMetrics() {
 		for _, rm := range md.ResourceMetrics().All() {
-			service, _ := rm.Resource().Attributes().Get("service.name")
+			service := first(rm.Resource().Attributes(), "", "service.name")
 			for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
 				if m.Name() != name {
 					continue
@@ -72,7 +72,7 @@ func emitted(r *rig, name string, attributes ...string) map[string]float64 {
 					points = m.Gauge().DataPoints()
 				}
 				for _, dp := range points.All() {
-					key := []string{service.Str()}
+					key := []string{service}
 					for _, attribute := range attributes {
 						key = append(key, first(dp.Attributes(), "", attribute))
 					}

@@ -35,6 +35,8 @@ type tagger struct {
 	logger *zap.Logger
 	tel    *metadata.TelemetryBuilder
 	rules  []ownership.Rule
+	// unowned are the resources without an owner.
+	unowned *unownedLedger
 
 	now atomic.Pointer[generation]
 
@@ -55,6 +57,7 @@ type verdict struct {
 	missing bool
 	drop    bool
 	account account
+	unowned *unowned // set when missing
 }
 
 // unknownService is the account of resources that name no service.
@@ -72,7 +75,7 @@ type fileStamp struct {
 }
 
 func newTagger(cfg *Config, set component.TelemetrySettings, tel *metadata.TelemetryBuilder) (*tagger, error) {
-	t := &tagger{cfg: cfg, logger: set.Logger, tel: tel, tables: map[string]*ownership.Table{}, files: map[string]fileStamp{}}
+	t := &tagger{cfg: cfg, logger: set.Logger, tel: tel, tables: map[string]*ownership.Table{}, files: map[string]fileStamp{}, unowned: newUnownedLedger(cfg.Cache.MaxResources)}
 	for i := range cfg.Rules {
 		rule, err := t.rule(&cfg.Rules[i], set)
 		if err != nil {
@@ -243,6 +246,9 @@ func (t *tagger) decide(ctx context.Context, resource pcommon.Resource) *verdict
 	if !ok {
 		t.tel.CostCacheMisses.Add(ctx, 1)
 		v = t.judge(ctx, g.resolver.Resolve(resourceAttributes{resource}), resource)
+		if v.missing {
+			v.unowned = t.unowned.entry(key, resource)
+		}
 		g.cache.Put(key, v)
 	}
 	if cap(key) <= 1<<16 {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package costprocessor
+
+import (
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/cost/ownership"
+	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
+)
+
+// moneySource is which money is meant.
+type moneySource int
+
+const (
+	billMoney moneySource = iota
+	telemetryMoney
+	moneySources
+)
+
+func (s moneySource) String() string { return [...]string{"bill", "telemetry"}[s] }
+
+// maxSuggestions is how many attributes are suggested.
+const maxSuggestions = 5
+
+// unowned is what one resource without an owner cost since the start; guarded by the ledger's lock.
+type unowned struct {
+	attributes []ownership.Tag
+	costs      [moneySources]money.Amount
+}
+
+// unownedLedger holds the resources without an owner. Those beyond the limit share one entry, which suggests nothing.
+type unownedLedger struct {
+	max int
+
+	mu    sync.Mutex // guards everything below
+	byKey map[string]*unowned
+	rest  unowned
+}
+
+func newUnownedLedger(limit int) *unownedLedger {
+	return &unownedLedger{max: limit, byKey: map[string]*unowned{}}
+}
+
+// entry is the entry of a resource, by its cache key.
+func (l *unownedLedger) entry(key []byte, resource pcommon.Resource) *unowned {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u, ok := l.byKey[string(key)]
+	if ok {
+		return u
+	}
+	if len(l.byKey) >= l.max || len(key) > 1<<14 {
+		return &l.rest
+	}
+	u = &unowned{}
+	resourceAttributes{resource}.Range(func(k, v string) bool {
+		u.attributes = append(u.attributes, ownership.Tag{Key: k, Value: v})
+		return true
+	})
+	l.byKey[string(key)] = u
+	return u
+}
+
+// unownedCost is one cost on its way to its entry.
+type unownedCost struct {
+	entry  *unowned
+	source moneySource
+	amount money.Amount
+}
+
+func (l *unownedLedger) commit(list []unownedCost) {
+	if len(list) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range list {
+		c.entry.costs[c.source] = c.entry.costs[c.source].Plus(c.amount)
+	}
+}
+
+// report is the total that nobody owns, and by which attributes it would find owners.
+func (l *unownedLedger) report(source moneySource) (money.Amount, []ownership.Suggestion) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	total := l.rest.costs[source]
+	list := make([]ownership.Unowned, 0, len(l.byKey))
+	for _, u := range l.byKey {
+		total = total.Plus(u.costs[source])
+		list = append(list, ownership.Unowned{Attributes: u.attributes, Cost: u.costs[source]})
+	}
+	suggestions := ownership.Suggest(list)
+	return total, suggestions[:min(len(suggestions), maxSuggestions)]
+}
+
+// billOf is the effective cost, in one currency, that the points of a resource add.
+func billOf(rm pmetric.ResourceMetrics, currency string) money.Amount {
+	var sum money.Amount
+	for _, sm := range rm.ScopeMetrics().All() {
+		for _, m := range sm.Metrics().All() {
+			if m.Name() != billMetric || m.Type() != pmetric.MetricTypeSum {
+				continue
+			}
+			for _, dp := range m.Sum().DataPoints().All() {
+				if amount, err := money.FromFloat(dp.DoubleValue()); err == nil && first(dp.Attributes(), currency, "cost.currency") == currency {
+					sum = sum.Plus(amount.Round(18))
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// unallocatedMetrics are cost.unallocated since the start and cost.unallocated.resolvable.
+func (e *engine) unallocatedMetrics(md pmetric.Metrics, started, now time.Time) {
+	for source := range moneySources {
+		total, suggestions := e.tagger.unowned.report(source)
+		if total.IsZero() {
+			continue
+		}
+		rm := md.ResourceMetrics().AppendEmpty()
+		if e.collector != "" {
+			rm.Resource().Attributes().PutStr("service.instance.id", e.collector)
+		}
+		sm := rm.ScopeMetrics().AppendEmpty()
+		sm.Scope().SetName(metadata.ScopeName)
+		unit := "{" + e.cfg.Telemetry.Currency + "}"
+		unallocated := cumulative(sm, "cost.unallocated", unit, "What resources without a required tag cost.")
+		unallocated.Sum().SetIsMonotonic(false)
+		dp := unallocated.Sum().DataPoints().AppendEmpty()
+		dp.SetStartTimestamp(pcommon.NewTimestampFromTime(started))
+		dp.SetTimestamp(pcommon.NewTimestampFromTime(now))
+		dp.SetDoubleValue(total.Float64())
+		dp.Attributes().PutStr("cost.source", source.String())
+		if len(suggestions) == 0 {
+			continue
+		}
+		resolvable := sm.Metrics().AppendEmpty()
+		resolvable.SetName("cost.unallocated.resolvable")
+		resolvable.SetUnit(unit)
+		resolvable.SetDescription("How much of it would find an owner by a table of ten lines over this attribute.")
+		points := resolvable.SetEmptyGauge().DataPoints()
+		for _, s := range suggestions {
+			dp := points.AppendEmpty()
+			dp.SetTimestamp(pcommon.NewTimestampFromTime(now))
+			dp.SetDoubleValue(s.Resolved.Float64())
+			dp.Attributes().PutStr("cost.source", source.String())
+			dp.Attributes().PutStr("cost.attribute", s.Attribute)
+			dp.Attributes().PutInt("cost.attribute.values", int64(s.Values))
+		}
+	}
+}
