@@ -165,7 +165,7 @@ func BenchmarkThroughput(b *testing.B) {
 func throughput(b *testing.B, makeRequest func() ptrace.Traces, factory processor.Factory) {
 	out := &counter{}
 	p := create(b, factory, map[string]any{
-		"decision_wait": "1s", "num_traces": 20_000, "block_on_overflow": false, "policies": benchmarkPolicies,
+		"decision_wait": "1s", "num_traces": 200_000, "policies": benchmarkPolicies,
 		"decision_cache": map[string]any{"sampled_cache_size": 8192, "non_sampled_cache_size": 8192},
 	}, out)
 	spans := makeRequest().SpanCount()
