@@ -187,3 +187,9 @@ func empty(t *testing.T, path, mount string) {
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, syscall.Mount("tmpfs", mount, "tmpfs", syscall.MS_REMOUNT, "size=64m"))
 }
+
+// trySend sends what the collector may refuse.
+func (s *site) trySend(t *testing.T, connection *grpc.ClientConn, traces ptrace.Traces) {
+	t.Helper()
+	_, _ = ptraceotlp.NewGRPCClient(connection).Export(t.Context(), ptraceotlp.NewExportRequestFromTraces(traces))
+}
