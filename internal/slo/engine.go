@@ -233,7 +233,10 @@ func (e *Engine) Commit(t *Tally, now time.Time) {
 	}
 	for _, start := range t.seen {
 		e.coverage.mark(start)
-		e.first = min(e.first, start)
+		// A slice far behind the others comes from a wrong clock, and does not make the book any older.
+		if e.edge == noTime || start >= e.edge-int64(e.settings.MaxLateness)-int64(e.fine) {
+			e.first = min(e.first, start)
+		}
 	}
 	if e.edge != noTime {
 		e.now = e.edge

@@ -89,3 +89,27 @@ func TestASourceIsHeardAgainWhenTheClockIsPutBack(t *testing.T) {
 	assert.Less(t, oldest, epoch.UnixNano())
 	assert.Greater(t, newest, epoch.UnixNano())
 }
+
+// The first span of a machine whose clock stands at 1970 must not make a book of seconds look old enough to page.
+func TestAWrongClockDoesNotAgeTheBook(t *testing.T) {
+	for name, wrong := range map[string]bool{"right clocks": false, "one clock at 1970": true} {
+		t.Run(name, func(t *testing.T) {
+			e := testEngine(t, Demo())
+			tally := e.NewTally()
+			commit := func(source uint64, at time.Time) {
+				require.True(t, tally.Entry(0, nil).Add(tally.Slice(at.UnixNano()), at.UnixNano(), true, One))
+				tally.Observe(source, at.UnixNano())
+				e.Commit(tally, epoch)
+				tally.Reset()
+			}
+			commit(1, epoch)
+			if wrong {
+				commit(2, time.Unix(1, 0))
+			}
+			for range 100 {
+				commit(1, epoch.Add(time.Second))
+			}
+			assert.Empty(t, e.TakeTransitions())
+		})
+	}
+}
