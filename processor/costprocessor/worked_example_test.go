@@ -5,17 +5,21 @@ package costprocessor
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/pitwall-io/pitwall/internal/cost/focus"
 	"github.com/pitwall-io/pitwall/internal/cost/money"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
+	"github.com/pitwall-io/pitwall/receiver/focusreceiver"
 )
 
 // billAttributes are the resource attributes that the focus receiver makes of columns and tags.
@@ -154,4 +158,47 @@ func TestTheWorkedExampleFindsAnOwnerForTheWholeSample(t *testing.T) {
 	assert.GreaterOrEqual(t, ownedCost.Over(cost).Float64(), 0.99)
 	t.Logf("rows with an owner: %.1f %% by tag alone, %.1f %% with %d rules; cost: %.1f %% and %.1f %%; sources %v",
 		100*share(exact), 100*share(owned), len(tagger.cfg.Rules), 100*exactCost.Over(cost).Float64(), 100*ownedCost.Over(cost).Float64(), sources)
+}
+
+func TestTheWorkedExampleTagsWhatTheFocusReceiverReads(t *testing.T) {
+	sample, err := os.ReadFile(data(t, "fixtures", "focus", "focus_sample.csv"))
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "sample.csv"), sample, 0o600))
+		conf, err := confmaptest.LoadConf(filepath.Join(examples, "bill.yaml"))
+		require.NoError(t, err)
+		sub, err := conf.Sub("receivers::focus")
+		require.NoError(t, err)
+		factory := focusreceiver.NewFactory()
+		cfg := factory.CreateDefaultConfig().(*focusreceiver.Config)
+		require.NoError(t, sub.Unmarshal(cfg))
+		cfg.Directory, cfg.Storage, cfg.Settle = dir, nil, 0
+
+		example := exampleConfig(t, "bill.yaml")
+		r := newRig(t, func(c *Config) { *c = *example })
+		receiver, err := factory.CreateMetrics(t.Context(), receivertest.NewNopSettings(factory.Type()), cfg, r.pm)
+		require.NoError(t, err)
+		require.NoError(t, receiver.Start(t.Context(), componenttest.NewNopHost()))
+		synctest.Wait()
+		require.NoError(t, receiver.Shutdown(t.Context()))
+
+		var owned, byTag, total money.Amount
+		for _, md := range r.metrics.AllMetrics() {
+			for _, rm := range md.ResourceMetrics().All() {
+				amount := billOf(rm, "USD")
+				total = total.Plus(amount)
+				if owner := first(rm.Resource().Attributes(), "", attrOwner); owner != "" && owner != example.MissingValue {
+					owned = owned.Plus(amount)
+				}
+				if strings.Contains(first(rm.Resource().Attributes(), "", attrSource), "service.owner.name=alias:focus.tag.") {
+					byTag = byTag.Plus(amount)
+				}
+			}
+		}
+		assert.InDelta(t, 14.97651418586, total.Float64(), 1e-12)
+		assert.Zero(t, owned.Cmp(total), "all of it has an owner")
+		assert.Positive(t, byTag.Sign(), "part of it by tags, under the names that the receiver gives them")
+		r.stop(t)
+	})
 }
