@@ -45,6 +45,9 @@ type book struct {
 func (b *book) Engine() *slo.Engine    { return b.engine }
 func (b *book) Statuses() []slo.Status { return b.engine.Statuses() }
 
+func (b *book) Commit(_ context.Context, t *slo.Tally, now time.Time) { b.engine.Commit(t, now) }
+func (b *book) Sync(context.Context)                                  {}
+
 type host struct {
 	component.Host
 	extensions map[component.ID]component.Component
@@ -223,7 +226,7 @@ func TestAnAlertLeavesAtOnce(t *testing.T) {
 			"slo.group.http.route": "/pay", "slo.alert": "demo-3m", "slo.alert.state": "firing", "slo.alert.severity": "page",
 			"slo.alert.started_at": at.UnixNano(), "slo.alert.profile": "demo", "slo.window.long": "3m", "slo.window.short": "30s",
 			"slo.burn_rate.threshold": 6.0, "slo.target": 0.99, "slo.events.good": 0.0, "slo.events.bad": bad, "slo.indicator": "spans",
-			"slo.owner": "team", "slo.runbook": "https://r",
+			"slo.objective.window": "30d", "slo.owner": "team", "slo.runbook": "https://r",
 			"slo.contributors": []any{map[string]any{"attribute": "service.version", "value": "2.0", "bad": bad, "total": bad, "share": 1.0}},
 		}, raw)
 

@@ -33,6 +33,7 @@ type emitter struct {
 
 	mu        sync.Mutex // guards all below, and holds deliveries apart
 	engine    *slo.Engine
+	sync      func(context.Context) // writes what was delivered to storage
 	instances []*instance
 	stop      context.CancelFunc
 	done      sync.WaitGroup
@@ -59,7 +60,7 @@ func (e *emitter) attach(host component.Host, i *instance) error {
 		if err != nil {
 			return err
 		}
-		e.engine = book.Engine()
+		e.engine, e.sync = book.Engine(), book.Sync
 	}
 	if err := e.engine.Claim(e.id.String(), i.metrics != nil); err != nil {
 		return err
@@ -130,6 +131,8 @@ func (e *emitter) sendAlerts(ctx context.Context) {
 		e.failed(ctx, "logs", err)
 		return
 	}
+	e.engine.DeliveredTransitions(transitions)
+	e.sync(ctx)
 	for _, t := range transitions {
 		e.telemetry.ConnectorSloAlerts.Add(ctx, 1, metric.WithAttributes(attribute.String("state", alertState(t))))
 	}
@@ -155,6 +158,8 @@ func (e *emitter) sendMetrics(ctx context.Context) {
 		e.failed(ctx, "metrics", err)
 		return
 	}
+	e.engine.Delivered(events)
+	e.sync(ctx)
 	e.refused.Store(false)
 	e.telemetry.ConnectorSloPoints.Add(ctx, int64(points))
 }

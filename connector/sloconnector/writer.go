@@ -221,6 +221,7 @@ func writeAlert(a pcommon.Map, t *slo.Transition) {
 	putDouble(a, "slo.burn_rate.short", t.BurnShort)
 	a.PutDouble("slo.burn_rate.threshold", t.Threshold)
 	a.PutDouble("slo.target", t.Objective.Target)
+	a.PutStr("slo.objective.window", t.Objective.Window.String())
 	putDouble(a, "slo.error_budget.remaining", t.BudgetRemaining)
 	a.PutDouble("slo.coverage", t.Coverage)
 	a.PutDouble("slo.events.good", t.Good)

@@ -19,6 +19,8 @@ type Config struct {
 	Storage *component.ID `mapstructure:"storage"`
 	// SnapshotInterval is how often what changed is written to Storage.
 	SnapshotInterval time.Duration `mapstructure:"snapshot_interval"`
+	// Journal says when a batch is written to Storage: always, before its sender is told that it was taken, or at an interval of a second.
+	Journal string `mapstructure:"journal"`
 	// AlertProfile names the alert rules: workbook, demo, or custom with the rules of Alerts.
 	AlertProfile string `mapstructure:"alert_profile"`
 	// Alerts are the rules of the profile custom. Setting them selects it.
@@ -115,7 +117,14 @@ type MatchConfig struct {
 	Regex string `mapstructure:"regex"`
 }
 
+// When the journal is written.
+const (
+	journalAlways   = "always"
+	journalInterval = "interval"
+)
+
 var (
+	errJournal          = errors.New("journal must be always or interval")
 	errProfile          = errors.New("alert_profile must be workbook, demo or custom")
 	errSnapshotInterval = errors.New("snapshot_interval must be at least 1s")
 	errNoObjectives     = errors.New("objectives must name at least one objective")
@@ -128,6 +137,9 @@ var (
 func (c *Config) Validate() error {
 	if c.SnapshotInterval < time.Second {
 		return fmt.Errorf("%w (got %s)", errSnapshotInterval, c.SnapshotInterval)
+	}
+	if c.Journal != journalAlways && c.Journal != journalInterval {
+		return fmt.Errorf("%w (got %q)", errJournal, c.Journal)
 	}
 	settings, objectives, err := c.book()
 	if err != nil {

@@ -5,8 +5,8 @@ package sloextension
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -43,6 +43,12 @@ type sloExtension struct {
 	clock     func() time.Time
 
 	client storage.Client // nil without storage
+	asked  atomic.Uint64  // calls of Sync
+	failed sync.Once      // the first failure to write the journal is logged
+
+	writing sync.Mutex // holds writes apart, and guards served
+	served  uint64     // calls of Sync whose records are written
+
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -120,6 +126,7 @@ func (x *sloExtension) run(ctx context.Context) {
 			return
 		case <-second.C:
 			x.engine.Advance(x.clock())
+			x.Sync(ctx)
 		case <-snapshot.C:
 			if x.client == nil {
 				continue
@@ -129,57 +136,6 @@ func (x *sloExtension) run(ctx context.Context) {
 			}
 		}
 	}
-}
-
-func (x *sloExtension) restore(ctx context.Context, host component.Host) error {
-	found, ok := host.GetExtensions()[*x.cfg.Storage]
-	if !ok {
-		return fmt.Errorf("storage: extension %q is not running", x.cfg.Storage)
-	}
-	store, ok := found.(storage.Extension)
-	if !ok {
-		return fmt.Errorf("storage: extension %q %w", x.cfg.Storage, errNotStorage)
-	}
-	client, err := store.GetClient(ctx, component.KindExtension, x.id, "")
-	if err != nil {
-		return fmt.Errorf("storage %q: %w", x.cfg.Storage, err)
-	}
-	damaged, err := x.engine.Restore(func(key string) ([]byte, error) { return client.Get(ctx, key) })
-	if err != nil {
-		return errors.Join(fmt.Errorf("the book in storage %q cannot be used: %w", x.cfg.Storage, err), client.Close(ctx))
-	}
-	x.client = client
-	for _, d := range damaged {
-		x.telemetry.ExtensionSloRestoreFailures.Add(ctx, 1)
-		x.logger.Error("A part of the stored book is lost and starts empty.", zap.Error(d))
-	}
-	x.logger.Info("The book was restored.", zap.String("book", x.engine.Describe()))
-	return nil
-}
-
-// save writes what changed in one transaction.
-func (x *sloExtension) save(ctx context.Context) error {
-	parts := x.engine.Snapshot()
-	if len(parts) == 0 {
-		return nil
-	}
-	ops := make([]*storage.Operation, 0, len(parts))
-	size := 0
-	for _, p := range parts {
-		if p.Delete {
-			ops = append(ops, storage.DeleteOperation(p.Key))
-			continue
-		}
-		size += len(p.Value)
-		ops = append(ops, storage.SetOperation(p.Key, p.Value))
-	}
-	if err := x.client.Batch(ctx, ops...); err != nil {
-		x.engine.SnapshotFailed()
-		x.telemetry.ExtensionSloSnapshotFailures.Add(ctx, 1)
-		return fmt.Errorf("write a snapshot of %d parts: %w", len(parts), err)
-	}
-	x.telemetry.ExtensionSloSnapshotBytes.Add(ctx, int64(size))
-	return nil
 }
 
 // observe wires the book's own totals to the metrics.

@@ -155,10 +155,10 @@ func TestSnapshotsAreWrittenOnTheirInterval(t *testing.T) {
 		count(x, time.Now(), false)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		assert.Zero(t, store.len())
+		assert.Equal(t, 1, store.len(), "the journal")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		assert.Equal(t, 3, store.len(), "the group, the index and the book")
+		assert.Equal(t, 5, store.len(), "the group, the index, the book, and where the journal starts, twice")
 		require.NoError(t, x.Shutdown(t.Context()))
 		assert.Equal(t, 1, store.closed)
 	})
@@ -178,7 +178,7 @@ func TestAFailedSnapshotIsCountedAndRepeatedWhole(t *testing.T) {
 		store.breakWith(nil)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		assert.Equal(t, 3, store.len())
+		assert.Equal(t, 5, store.len())
 		require.NoError(t, x.Shutdown(t.Context()))
 		require.NoError(t, tel.Shutdown(context.Background()))
 	})
@@ -271,4 +271,84 @@ func TestOwnMetricsShowTheFill(t *testing.T) {
 	assert.EqualValues(t, 1, points[0].Value)
 	require.NoError(t, x.Shutdown(t.Context()))
 	require.NoError(t, tel.Shutdown(context.Background()))
+}
+
+func commit(t *testing.T, x *sloExtension, at time.Time) {
+	t.Helper()
+	tally := x.engine.NewTally()
+	tally.Entry(0, nil).Add(tally.Slice(at.UnixNano()), at.UnixNano(), false, slo.One)
+	tally.Observe(1, at.UnixNano())
+	x.Commit(t.Context(), tally, at)
+}
+
+func TestACommitIsStoredBeforeItReturns(t *testing.T) {
+	store := newShelf()
+	x := newTest(t, true, nil)
+	x.cfg.SnapshotInterval = time.Hour
+	require.NoError(t, x.Start(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+	now := time.Now()
+	for i := range 10 {
+		commit(t, x, now)
+		after := newTest(t, true, nil) // a process that starts as if the first had been killed here
+		require.NoError(t, after.restore(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+		assert.InDelta(t, float64(i+1), after.Statuses()[0].Good, 0)
+	}
+	require.NoError(t, x.Shutdown(t.Context()))
+	assert.Equal(t, 5, store.len(), "a snapshot replaces the journal")
+}
+
+func TestCommitsThatMeetShareAWrite(t *testing.T) {
+	store := newShelf()
+	x := newTest(t, true, nil)
+	x.cfg.SnapshotInterval = time.Hour
+	require.NoError(t, x.Start(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+	const senders, each = 8, 50
+	var group sync.WaitGroup
+	now := time.Now()
+	for range senders {
+		group.Go(func() {
+			for range each {
+				commit(t, x, now)
+			}
+		})
+	}
+	group.Wait()
+	after := newTest(t, true, nil)
+	require.NoError(t, after.restore(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+	assert.InDelta(t, senders*each, after.Statuses()[0].Good, 0)
+	require.NoError(t, x.Shutdown(t.Context()))
+}
+
+func TestAJournalThatCannotBeWrittenIsCountedAndWrittenLater(t *testing.T) {
+	tel := componenttest.NewTelemetry()
+	store := newShelf()
+	x := newTest(t, true, tel)
+	x.cfg.SnapshotInterval = time.Hour
+	require.NoError(t, x.Start(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+	store.breakWith(errors.New("disk full"))
+	now := time.Now()
+	commit(t, x, now)
+	metadatatest.AssertEqualExtensionSloJournalFailures(t, tel, []metricdata.DataPoint[int64]{{Value: 1}}, ignoreTimes()...)
+	store.breakWith(nil)
+	commit(t, x, now)
+	after := newTest(t, true, nil)
+	require.NoError(t, after.restore(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+	assert.InDelta(t, 2, after.Statuses()[0].Good, 0)
+	require.NoError(t, x.Shutdown(t.Context()))
+	require.NoError(t, tel.Shutdown(context.Background()))
+}
+
+func TestWithAnIntervalTheJournalIsWrittenEachSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newShelf()
+		x := newTest(t, true, nil)
+		x.cfg.Journal, x.cfg.SnapshotInterval = journalInterval, time.Hour
+		require.NoError(t, x.Start(t.Context(), hostOf(map[component.ID]component.Component{storageID: store})))
+		commit(t, x, time.Now())
+		assert.Zero(t, store.len())
+		time.Sleep(tick)
+		synctest.Wait()
+		assert.Equal(t, 1, store.len())
+		require.NoError(t, x.Shutdown(t.Context()))
+	})
 }

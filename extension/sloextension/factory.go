@@ -22,6 +22,7 @@ func createDefaultConfig() component.Config {
 	defaults := slo.DefaultSettings()
 	return &Config{
 		SnapshotInterval: 5 * time.Second,
+		Journal:          journalAlways,
 		Significance:     defaults.Significance,
 		MinBadEvents:     defaults.MinBadEvents,
 		MaxLateness:      defaults.MaxLateness,

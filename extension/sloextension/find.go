@@ -3,8 +3,10 @@
 package sloextension
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 
@@ -16,6 +18,10 @@ type Book interface {
 	component.Component
 	// Engine is the live book. It is there from the time the extension was made, and restored once it was started.
 	Engine() *slo.Engine
+	// Commit counts a tally; when it returns, the tally is in the book and, as far as the configuration promises, in storage.
+	Commit(ctx context.Context, t *slo.Tally, now time.Time)
+	// Sync writes what waits to be journalled.
+	Sync(ctx context.Context)
 	slo.StatusReader
 }
 

@@ -101,6 +101,8 @@ type Transition struct {
 	Good, Bad    float64
 	Exemplars    []TraceID
 	Contributors []Contributor
+
+	digest, key string // whose it is
 }
 
 // GroupValue is one group_by attribute and its value.

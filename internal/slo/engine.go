@@ -9,6 +9,7 @@ package slo
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -94,6 +95,8 @@ type Engine struct {
 	arrived     int64    // clock reading of the last commit
 	firing      []firing // groups that have an open alert, or had one since the last look
 	transitions []Transition
+	handedOut   []Transition // taken, and not yet delivered or returned
+	journal     journal
 	owner       string // who takes events and transitions
 	emitting    bool
 	pressing    bool // very many events wait
@@ -113,6 +116,7 @@ type Stats struct {
 type objective struct {
 	Objective
 	digest     string
+	id         [digestSize]byte // the digest's bytes
 	layout     layout
 	thresholds []float64 // one a rule
 	groups     map[string]*group
@@ -131,6 +135,7 @@ type group struct {
 	exemplars    exemplars
 	contributors contributors
 	pending      []sliceCounts // not yet emitted
+	inflight     []sliceCounts // emitted, and not yet delivered or returned; in order
 	dirty        bool          // changed since the last snapshot
 	stored       bool          // listed in the stored index
 }
@@ -173,6 +178,9 @@ func New(settings Settings, objectives []Objective) (*Engine, error) {
 		state := &objective{
 			Objective: o, digest: o.Digest(), groups: map[string]*group{}, swept: noTime,
 			layout: newLayout(e.fine, append(slices.Clone(windows), time.Duration(o.Window)), settings.MaxLateness),
+		}
+		if _, err := hex.Decode(state.id[:], []byte(state.digest)); err != nil {
+			return nil, fmt.Errorf("%w %s: digest: %w", errObjective, o.Name, err)
 		}
 		for _, r := range settings.Profile.Rules {
 			state.thresholds = append(state.thresholds, r.Threshold(time.Duration(o.Window), o.Target))
@@ -226,8 +234,14 @@ func (e *Engine) Bounds(source uint64, now time.Time) (oldest, newest int64) {
 
 // Commit counts a tally. now is the clock's reading.
 func (e *Engine) Commit(t *Tally, now time.Time) {
+	e.recordTally(t)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.recordCommitLocked(t, now)
+	e.commitTallyLocked(t, now.UnixNano())
+}
+
+func (e *Engine) commitTallyLocked(t *Tally, now int64) {
 	for _, s := range t.sources {
 		e.observeLocked(s)
 	}
@@ -241,7 +255,7 @@ func (e *Engine) Commit(t *Tally, now time.Time) {
 	if e.edge != noTime {
 		e.now = e.edge
 	}
-	e.arrived = now.UnixNano()
+	e.arrived = now
 	e.moved = true
 	for _, entry := range t.touched {
 		o := e.objectives[entry.objective]
@@ -314,7 +328,7 @@ func (e *Engine) evictGroupLocked(o *objective) bool {
 	}
 	var empty *group
 	for _, g := range o.groups {
-		if g.latest >= e.now-int64(o.Window) || len(g.pending) > 0 || g.firing() {
+		if g.latest >= e.now-int64(o.Window) || len(g.pending) > 0 || len(g.inflight) > 0 || g.firing() {
 			continue
 		}
 		if empty == nil || g.latest < empty.latest || g.latest == empty.latest && g.key < empty.key {
@@ -397,7 +411,13 @@ func (e *Engine) Advance(now time.Time) {
 	}
 	if silent := now.UnixNano() - e.arrived; e.arrived != 0 && silent > 2*int64(e.fine) {
 		e.now = e.edge + silent
+		firing := len(e.transitions)
 		e.expireLocked()
+		if len(e.transitions) != firing {
+			var w encoder
+			w.int(e.now)
+			e.recordLocked(recordSilence, w)
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, rea
 		Coverage:        e.coverage.share(r.at, time.Duration(long)),
 		Good:            r.long.Good.Float(), Bad: r.long.Bad.Float(),
 		Exemplars: g.exemplars.recent(r.at-int64(long), AlertExemplars),
+		digest:    o.digest, key: g.key,
 	}
 	oldest := floorDiv(r.at, e.generation()) - 1
 	t.Contributors = g.contributors.worst(e.settings.Contributors, oldest, r.long.Bad, AlertContributors)
@@ -74,6 +75,7 @@ func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, rea
 		e.stats.TransitionsDropped++
 	}
 	e.transitions = append(e.transitions, t)
+	e.journal.alertsMoved, e.moved = true, true
 	e.wakeLocked()
 }
 

@@ -157,7 +157,8 @@ func (e *Engine) Pressing() bool {
 	return e.pressing
 }
 
-// TakeEvents hands out all events counted since the last call. What could not be delivered goes back by ReturnEvents.
+// TakeEvents hands out all events counted since the last call. The reader says what became of them, by Delivered or ReturnEvents, before it
+// takes more; until then a restart hands them out again.
 func (e *Engine) TakeEvents() []SliceEvents {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,7 +176,7 @@ func (e *Engine) TakeEvents() []SliceEvents {
 					counts: p, index: index, key: g.key,
 				})
 			}
-			g.pending = g.pending[:0]
+			g.inflight, g.pending = g.pending, nil
 			g.dirty = true
 		}
 	}
@@ -193,18 +194,21 @@ func (e *Engine) ReturnEvents(events []SliceEvents) {
 			g = o.overflow
 		}
 		if g != nil {
+			g.inflight = nil
 			e.pendLocked(g, s.counts)
 			g.dirty = true
 		}
 	}
 }
 
-// TakeTransitions hands out the alert transitions since the last call, in event order.
+// TakeTransitions hands out the alert transitions since the last call, in event order. The reader says what became of them, by
+// DeliveredTransitions or ReturnTransitions, before it takes more.
 func (e *Engine) TakeTransitions() []Transition {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := e.transitions
 	e.transitions = nil
+	e.handedOut = out
 	slices.SortStableFunc(out, func(a, b Transition) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Objective.Name, b.Objective.Name), cmp.Compare(a.Service, b.Service))
 	})
@@ -215,6 +219,7 @@ func (e *Engine) TakeTransitions() []Transition {
 func (e *Engine) ReturnTransitions(ts []Transition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.handedOut = nil
 	e.transitions = append(ts, e.transitions...)
 	if over := len(e.transitions) - maxTransitions; over > 0 {
 		e.transitions = e.transitions[over:]

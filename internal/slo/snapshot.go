@@ -13,7 +13,7 @@ import (
 )
 
 // A snapshot is a set of parts, each under a key of its own: the book ("book"), an index of groups per objective ("o/<digest>") and
-// one part per group ("g/<digest>/<group>"). Only parts that changed are written. A part is
+// one part per group ("g/<digest>/<group>"), and the transitions nobody has got yet ("alerts"). Only parts that changed are written. A part is
 //
 //	magic "PWSL" | version (1 byte) | body | CRC-32C of all before (4 bytes, big endian)
 //
@@ -21,7 +21,7 @@ import (
 const (
 	partMagic = "PWSL"
 	// snapshotVersion rises with every change of the body that this code could not read.
-	snapshotVersion = 1
+	snapshotVersion = 2
 	bookKey         = "book"
 )
 
@@ -72,6 +72,13 @@ func (e *Engine) Snapshot() []Part {
 		return nil
 	}
 	e.moved = false
+	if e.journal.alertsMoved {
+		if body, err := e.encodeAlerts(); err == nil {
+			parts = append(parts, Part{Key: alertsKey, Value: seal(body)})
+			e.journal.alertsMoved, e.journal.alertsKept = false, true
+		}
+	}
+	parts = append(parts, e.snapshotJournalLocked()...)
 	return append(parts, Part{Key: bookKey, Value: seal(e.encodeBook())})
 }
 
@@ -85,6 +92,7 @@ func (e *Engine) SnapshotFailed() {
 			g.dirty, g.stored = true, false
 		}
 	}
+	e.journalSnapshotFailedLocked()
 }
 
 // Restore reads the book back from get, which returns nil for a key that is not there. It returns one error per part that could not be
@@ -110,6 +118,16 @@ func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error,
 			return nil, err
 		}
 		damaged = append(damaged, lost...)
+	}
+	for _, part := range []func(func(string) ([]byte, error)) ([]error, error){e.restoreAlerts, e.restoreJournal} {
+		lost, err := part(get)
+		if err != nil {
+			return nil, err
+		}
+		damaged = append(damaged, lost...)
+	}
+	if len(e.transitions) > 0 {
+		e.wakeLocked()
 	}
 	return damaged, nil
 }
@@ -186,6 +204,9 @@ func open(get func(string) ([]byte, error), key string) ([]byte, error) {
 	if version := body[len(partMagic)]; version > snapshotVersion {
 		return nil, fmt.Errorf("%w: part %q has version %d, this one reads up to %d", ErrVersion, key, version, snapshotVersion)
 	}
+	if version := body[len(partMagic)]; version < snapshotVersion {
+		return nil, fmt.Errorf("%w: part %q has version %d, written before the first release", ErrDamaged, key, version)
+	}
 	return body[head:], nil
 }
 
@@ -204,10 +225,18 @@ func (w *encoder) flag(v bool) {
 }
 
 func (w *encoder) counts(c Counts) {
-	w.uint(uint64(c.Good))
-	w.uint(uint64(c.Bad))
-	w.uint(uint64(c.GoodN))
-	w.uint(uint64(c.BadN))
+	w.weighted(c.Good, c.GoodN)
+	w.weighted(c.Bad, c.BadN)
+}
+
+// weighted writes the weight only where it is not that of n unsampled events: mostly it is.
+func (w *encoder) weighted(weight Weight, n uint32) {
+	if weight == Weight(n)*One {
+		w.uint(uint64(n) << 1)
+		return
+	}
+	w.uint(uint64(n)<<1 | 1)
+	w.uint(uint64(weight))
 }
 
 // decoder reads what encoder wrote. After the first failure it returns zeros.
@@ -250,9 +279,19 @@ func (d *decoder) text() string { return string(d.bytes(d.uint())) }
 func (d *decoder) flag() bool   { return d.uint() == 1 }
 
 func (d *decoder) counts() Counts {
-	return Counts{
-		Good: min(Weight(d.uint()), maxCell), Bad: min(Weight(d.uint()), maxCell), GoodN: uint32(d.uint()), BadN: uint32(d.uint()),
+	var c Counts
+	c.Good, c.GoodN = d.weighted()
+	c.Bad, c.BadN = d.weighted()
+	return c
+}
+
+func (d *decoder) weighted() (Weight, uint32) {
+	head := d.uint()
+	n := uint32(head >> 1)
+	if head&1 == 0 {
+		return Weight(n) * One, n
 	}
+	return min(Weight(d.uint()), maxCell), n
 }
 
 // length reads a count of items that take at least one byte each, so that a wrong one cannot ask for memory.
@@ -333,11 +372,10 @@ func (e *Engine) encodeGroup(g *group) []byte {
 		w.int(a.seen)
 	}
 	g.series.encode(&w, g.latest)
-	w.uint(uint64(len(g.pending)))
-	for _, p := range g.pending {
-		w.int(p.start)
-		w.int(p.latest)
-		w.counts(p.Counts)
+	pending := g.undelivered()
+	w.uint(uint64(len(pending)))
+	for _, p := range pending {
+		w.slice(p)
 	}
 	w.uint(uint64(len(g.exemplars)))
 	slices.SortFunc(g.exemplars, newest)
@@ -371,7 +409,7 @@ func (e *Engine) decodeGroup(g *group, body []byte) bool {
 	}
 	g.series.decode(&d)
 	for range d.length() {
-		g.pending = append(g.pending, sliceCounts{start: d.int(), latest: d.int(), Counts: d.counts()})
+		g.pending = append(g.pending, d.slice())
 	}
 	for range d.length() {
 		x := exemplar{at: d.int()}

@@ -28,6 +28,7 @@ type Tally struct {
 	current SliceSpan
 	seen    []int64 // slices in which anything was observed
 	key     []byte
+	record  encoder // for the journal
 
 	interned map[contribution]ContributionID
 	values   []contribution // by id

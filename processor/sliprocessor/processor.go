@@ -29,6 +29,7 @@ type base struct {
 	clock     func() time.Time
 
 	engine     *slo.Engine
+	commit     func(context.Context, *slo.Tally, time.Time)
 	objectives []slo.Objective
 	plan       *plan
 	judges     sync.Pool
@@ -53,7 +54,11 @@ func (b *base) Start(_ context.Context, host component.Host) error {
 	if err != nil {
 		return err
 	}
-	return b.use(book.Engine())
+	if err := b.use(book.Engine()); err != nil {
+		return err
+	}
+	b.commit = book.Commit
+	return nil
 }
 
 func (b *base) use(engine *slo.Engine) error {
@@ -61,6 +66,7 @@ func (b *base) use(engine *slo.Engine) error {
 	if err != nil {
 		return err
 	}
+	b.commit = func(_ context.Context, t *slo.Tally, now time.Time) { engine.Commit(t, now) }
 	b.engine, b.plan, b.objectives = engine, p, engine.Objectives()
 	b.judges.New = func() any { return newJudge(p, engine) }
 	return nil
@@ -91,7 +97,7 @@ func (b *base) finish(ctx context.Context, j *judge, delivered error) error {
 		return delivered
 	}
 	if b.cfg.Mode != ModeMark {
-		b.engine.Commit(j.tally, b.clock())
+		b.commit(ctx, j.tally, b.clock())
 	}
 	b.record(ctx, &j.outcome)
 	return nil

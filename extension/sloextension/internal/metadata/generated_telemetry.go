@@ -30,6 +30,8 @@ type TelemetryBuilder struct {
 	registrations                  []metric.Registration
 	ExtensionSloGroups             metric.Int64ObservableGauge
 	ExtensionSloGroupsEvicted      metric.Int64ObservableCounter
+	ExtensionSloJournalBytes       metric.Int64Counter
+	ExtensionSloJournalFailures    metric.Int64Counter
 	ExtensionSloRestoreFailures    metric.Int64Counter
 	ExtensionSloSlicesDropped      metric.Int64ObservableCounter
 	ExtensionSloSlicesTooOld       metric.Int64ObservableCounter
@@ -194,6 +196,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_extension_slo_groups_evicted",
 		metric.WithDescription("Groups without an event in the whole window that made room for new ones. [Alpha]"),
 		metric.WithUnit("{group}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionSloJournalBytes, err = builder.meter.Int64Counter(
+		"otelcol_extension_slo_journal_bytes",
+		metric.WithDescription("Bytes of journal written between snapshots. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionSloJournalFailures, err = builder.meter.Int64Counter(
+		"otelcol_extension_slo_journal_failures",
+		metric.WithDescription("Writes of the journal that failed. What they held is written with the next; until then a crash loses it. [Alpha]"),
+		metric.WithUnit("{write}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionSloRestoreFailures, err = builder.meter.Int64Counter(

@@ -48,6 +48,8 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
+	tb.ExtensionSloJournalBytes.Add(context.Background(), 1)
+	tb.ExtensionSloJournalFailures.Add(context.Background(), 1)
 	tb.ExtensionSloRestoreFailures.Add(context.Background(), 1)
 	tb.ExtensionSloSnapshotBytes.Add(context.Background(), 1)
 	tb.ExtensionSloSnapshotFailures.Add(context.Background(), 1)
@@ -55,6 +57,12 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExtensionSloGroupsEvicted(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExtensionSloJournalBytes(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExtensionSloJournalFailures(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExtensionSloRestoreFailures(t, testTel,
