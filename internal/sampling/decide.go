@@ -149,6 +149,7 @@ func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
 		e.stats.decided(Sampled)
 		e.keep(k, now, out)
 	}
+	e.shrink()
 	clear(group)
 }
 

@@ -5,6 +5,7 @@ package sampling
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -69,6 +70,8 @@ type Engine struct {
 	program  *Program
 	store    *store
 	traces   map[TraceID]*trace
+	// peak is the most traces the map has held: maps do not give memory back.
+	peak int
 	// oldest and newest end the list of waiting traces in order of arrival; traces moved on by an eviction go to its end.
 	oldest, newest *trace
 	// due holds the first of the traces due at each tick.
@@ -115,7 +118,7 @@ func (e *Engine) Len() int { return len(e.traces) }
 
 // Bytes is the memory that waiting traces, remembered decisions and pending output take.
 func (e *Engine) Bytes() int64 {
-	return e.store.bytes + int64(len(e.traces))*traceOverhead + e.decided.bytes() + e.detached + int64(len(e.shapes))*24
+	return e.store.bytes + int64(len(e.traces))*traceOverhead + int64(e.peak-len(e.traces))*mapSlot + e.decided.bytes() + e.detached + int64(len(e.shapes))*24
 }
 
 // Pending is the output decided but not yet delivered, in bytes.
@@ -197,10 +200,22 @@ func (e *Engine) lateView(b *Batch, frag *fragment) view {
 func (e *Engine) admit(id TraceID, now time.Time) *trace {
 	t := &trace{id: id, arrival: now.Sub(e.origin)}
 	e.traces[id] = t
+	e.peak = max(e.peak, len(e.traces))
 	e.link(t)
 	e.stats.New++
 	e.schedule(t, e.tickOf(now, e.settings.DecisionWait))
 	return t
+}
+
+// shrink makes the map of traces anew once most of it is empty.
+func (e *Engine) shrink() {
+	const smallest = 4096
+	if e.peak < smallest || len(e.traces) > e.peak/4 {
+		return
+	}
+	traces := make(map[TraceID]*trace, len(e.traces))
+	maps.Copy(traces, e.traces)
+	e.traces, e.peak = traces, len(traces)
 }
 
 func (e *Engine) schedule(t *trace, tick int64) {

@@ -187,6 +187,20 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func TestTheMapOfTracesGivesMemoryBack(t *testing.T) {
+	h := newHarness(t, Settings{DecisionWait: time.Second}, errs)
+	for i := range uint64(20_000) {
+		h.add(testSpan{id: idOf(i)})
+	}
+	full := h.engine.peak
+	h.advance(3 * time.Second)
+	assert.Equal(t, 20_000, full)
+	assert.Less(t, h.engine.peak, 5000)
+	h.add(testSpan{id: idOf(1 << 30), failed: true})
+	h.advance(3 * time.Second)
+	assert.Len(t, h.kept(), 1)
+}
+
 func TestLateSpansRarelyMakeFragments(t *testing.T) {
 	const traces = 50_000
 	h := newHarness(t, Settings{DecisionWait: time.Second, Remembered: 200_000, KeptDetails: 1000}, percent(20))

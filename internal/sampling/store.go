@@ -15,6 +15,8 @@ const (
 	segmentOverhead = 192
 	contextOverhead = 160
 	traceOverhead   = 320
+	// mapSlot is what an empty place in the map of traces takes.
+	mapSlot = 32
 )
 
 // store keeps spans in the order they arrive, in segments that are compressed once full. A segment goes when the last trace in it goes.
