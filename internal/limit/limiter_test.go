@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -57,8 +58,8 @@ func TestSeriesStayWhereTheyAreWithinAWindow(t *testing.T) {
 				window = w
 				clear(place)
 			}
-			id := fmt.Sprint(r.IntN(10 + i/100))
-			route := fmt.Sprint(r.IntN(4))
+			id := strconv.Itoa(r.IntN(10 + i/100))
+			route := strconv.Itoa(r.IntN(4))
 			kind := Kind(seed % 2) // delta or cumulative
 			out := metric(t, l, "m").Number(point(1, now, "id", id, "route", route), kind, Int(int64(i)), true, false)
 			kept := out.Verdict != Merged && out.Verdict != Dropped
@@ -88,7 +89,7 @@ func TestSeriesLimitFoldsTheAttributeThatSavesMost(t *testing.T) {
 		before := l.Stats().FoldedWhole
 		for i := range 8000 {
 			l.Begin(1_700_000_040*second + minute*60*second + int64(i)*1e6)
-			out := metric(t, l, "m").Number(point(0, l.now, "ip", fmt.Sprint(i%400), "path", fmt.Sprint(i%20), "status", fmt.Sprint(200+i%5)), KindDelta, Int(1), true, false)
+			out := metric(t, l, "m").Number(point(0, l.now, "ip", strconv.Itoa(i%400), "path", strconv.Itoa(i%20), "status", strconv.Itoa(200+i%5)), KindDelta, Int(1), true, false)
 			if out.Carrier {
 				l.Emit(metric(t, l, "m"), out.Group)
 			}
@@ -115,7 +116,7 @@ func TestProtectedAttributesSurviveEveryFold(t *testing.T) {
 	l.Begin(1_700_000_000 * second)
 	m := metric(t, l, "m")
 	for i := range 20 {
-		p := point(0, l.now, "id", fmt.Sprint(i), "status", fmt.Sprint(i%3), "route", "/"+fmt.Sprint(i%2))
+		p := point(0, l.now, "id", strconv.Itoa(i), "status", strconv.Itoa(i%3), "route", "/"+strconv.Itoa(i%2))
 		out := m.Number(p, KindDelta, Int(1), true, false)
 		if out.Carrier {
 			assert.Equal(t, ActionNone, p.Changes[1].Action)
@@ -145,7 +146,7 @@ func TestTablesThatAreFullFold(t *testing.T) {
 					missing++
 					continue
 				}
-				p := point(0, l.now, "a", fmt.Sprint(r.IntN(1000)), fmt.Sprint("k", r.IntN(5)), fmt.Sprint(r.IntN(1000)), "c", "d")
+				p := point(0, l.now, "a", strconv.Itoa(r.IntN(1000)), fmt.Sprint("k", r.IntN(5)), strconv.Itoa(r.IntN(1000)), "c", "d")
 				p.Series = uint64(r.IntN(100))
 				o := m.Number(p, KindDelta, Int(1), true, closed)
 				switch o.Verdict {
@@ -177,7 +178,7 @@ func TestCumulativeSeriesThatCannotBeRememberedAreDroppedByName(t *testing.T) {
 	m := metric(t, l, "m")
 	full := 0
 	for i := range 100 {
-		out := m.Number(point(1, l.now, "id", fmt.Sprint(i)), KindCumulative, Int(1), true, false)
+		out := m.Number(point(1, l.now, "id", strconv.Itoa(i)), KindCumulative, Int(1), true, false)
 		if out.Verdict == Dropped {
 			require.Equal(t, ReasonStateFull, out.Reason)
 			require.Equal(t, "state_full", out.Reason.String())
@@ -325,7 +326,7 @@ func TestFutureAndMissingTimesAreNow(t *testing.T) {
 	l.Begin(1_700_000_000 * second)
 	m := metric(t, l, "m")
 	for _, at := range []int64{0, -5, math.MaxInt64, l.now + 3600*second} {
-		out := m.Number(point(at, at, "id", fmt.Sprint(at)), KindDelta, Int(1), true, false)
+		out := m.Number(point(at, at, "id", strconv.FormatInt(at, 10)), KindDelta, Int(1), true, false)
 		e := l.Emit(m, out.Group)
 		l.Flush()
 		assert.InDelta(t, float64(l.now), float64(e.Time), float64(second))

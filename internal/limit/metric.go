@@ -355,33 +355,23 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 		return m.settled(p, id, s)
 	}
 	if s != nil && s.generation == m.generation && s.window == m.l.window {
-		m.weighAgain(p, id, s)
+		m.weighAgain(p, id)
 		return m.settled(p, id, s)
 	}
-	group, mark, fits := m.place(p, id, kind, closed)
+	group, mark := m.place(p, id, kind, closed)
 	markAt := p.Time
 	if mark != MarkNone {
 		markAt = m.owing(p)
 	}
-	if s == nil && fits && (group == nil || kind.remembers()) {
-		if s = m.l.newStream(); s != nil {
-			s.group = group
-			m.streams[id] = s
-			s.generation, s.window = m.generation, m.l.window
-			m.l.note(change{of: changeStream, m: m, key: id, which: s})
-			return route{id: id, stream: s, group: group, mark: mark, markAt: markAt}
+	if s == nil && (group == nil || kind.remembers()) {
+		if s = m.l.newStream(); s == nil {
+			return m.unremembered(p, id, kind, group, mark, markAt)
 		}
-		fits = false
-	}
-	if !fits {
-		if kind.remembers() {
-			return route{reason: ReasonStateFull}
-		}
-		if group == nil {
-			m.freeSeat(id)
-			group = m.sharedGroup(p, kind)
-		}
-		return route{group: group, mark: mark, markAt: markAt}
+		s.group = group
+		m.streams[id] = s
+		s.generation, s.window = m.generation, m.l.window
+		m.l.note(change{of: changeStream, m: m, key: id, which: s})
+		return route{id: id, stream: s, group: group, mark: mark, markAt: markAt}
 	}
 	if s == nil {
 		return route{group: group, mark: mark, markAt: markAt}
@@ -405,6 +395,18 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 	return r
 }
 
+// unremembered is the route of a new series when memory is used up: what needs no memory of its own is folded, the rest dropped.
+func (m *Metric) unremembered(p *Point, id uint64, kind Kind, group *Group, mark Mark, markAt int64) route {
+	if kind.remembers() {
+		return route{reason: ReasonStateFull}
+	}
+	if group == nil {
+		m.freeSeat(id)
+		group = m.sharedGroup(p, kind)
+	}
+	return route{group: group, mark: mark, markAt: markAt}
+}
+
 // settled is the route of a series whose place in this window is known.
 func (m *Metric) settled(p *Point, id uint64, s *stream) route {
 	r := route{id: id, stream: s, group: s.group}
@@ -415,7 +417,7 @@ func (m *Metric) settled(p *Point, id uint64, s *stream) route {
 }
 
 // weighAgain notes the weights of a series that is settled, but competes.
-func (m *Metric) weighAgain(p *Point, id uint64, s *stream) {
+func (m *Metric) weighAgain(p *Point, id uint64) {
 	e := m.evaluate(p, true, false)
 	m.measure(p, id, &e)
 	if !m.series.crowded() || e.untracked {
@@ -455,10 +457,10 @@ func (m *Metric) countSeats() {
 }
 
 // place finds the outgoing series of a point: itself (a nil group), a series with folded attributes, or an overflow series.
-func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Group, mark Mark, fits bool) {
+func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Group, mark Mark) {
 	if closed {
 		p.weights = p.weights[:0]
-		return m.sharedGroup(p, kind), MarkNone, true
+		return m.sharedGroup(p, kind), MarkNone
 	}
 	e := m.evaluate(p, true, false)
 	m.measure(p, id, &e)
@@ -478,9 +480,9 @@ func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Grou
 				p.weights = append(p.weights, weighing{&m.series, out, s})
 			}
 			if !e.merged {
-				return nil, MarkNone, true
+				return nil, MarkNone
 			}
-			return m.seatedGroup(out, p.Series, kind), MarkNone, true
+			return m.seatedGroup(out, p.Series, kind), MarkNone
 		}
 		p.weights = append(p.weights, weighing{&m.series, out, nil})
 	}
@@ -492,7 +494,7 @@ func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Grou
 		}
 		m.l.note(change{of: changeGroup, m: m, group: g})
 	}
-	return m.wholeGroup(p, kind), mark, true
+	return m.wholeGroup(p, kind), mark
 }
 
 func (m *Metric) seatedGroup(out, series uint64, kind Kind) *Group {

@@ -2,10 +2,7 @@
 
 package limit
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // The marks of folding, as in the OpenTelemetry SDK specification.
 const (
@@ -85,9 +82,4 @@ func matchAny(patterns []string, text string) bool {
 // matchAnyOrAll matches everything when there is no pattern.
 func matchAnyOrAll(patterns []string, text string) bool {
 	return len(patterns) == 0 || matchAny(patterns, text)
-}
-
-// bucketValue is the value that the hash rule leaves: the same input goes to the same bucket on every machine.
-func bucketValue(hash uint64, buckets int) string {
-	return "bucket_" + strconv.FormatUint(Mix(hash, uint64(buckets))%uint64(buckets), 10)
 }

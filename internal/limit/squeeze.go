@@ -12,11 +12,14 @@ func (m *Metric) squeeze(pressed bool) bool {
 	m.lastFull, m.lastWanted = m.full.estimate(), m.wanted.estimate()
 	var best *attribute
 	for _, a := range m.list {
+		if a.squeezed {
+			continue // what it saves was known when it was chosen
+		}
 		a.lastSaves = 0
-		if m.measuring && !a.squeezed && m.lastFull > 0 {
+		if m.measuring && m.lastFull > 0 {
 			a.lastSaves = m.series.lastDemand - a.without.estimate()
 		}
-		if !a.protected && !a.squeezed && (a.rule == nil || a.rule.DryRun || a.rule.Action != ActionKeep) && (best == nil || a.lastSaves > best.lastSaves) {
+		if !a.protected && (a.rule == nil || a.rule.DryRun || a.rule.Action != ActionKeep) && (best == nil || a.lastSaves > best.lastSaves) {
 			best = a
 		}
 	}

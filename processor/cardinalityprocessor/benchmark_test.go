@@ -183,7 +183,7 @@ func TestSteadyStateAllocatesNothingPerAttribute(t *testing.T) {
 
 // A million folded cumulative series must be remembered in 150 MB.
 func TestMillionFoldedSeriesFitInMemory(t *testing.T) {
-	n := cases(t, 1_000_000, 100_000)
+	n := cases(t, 1_000_000, 20_000)
 	g := newRig(t, func(c *Config) {
 		c.Limits.Attribute = 10
 		c.Limits.MemoryMiB = 1024

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -414,4 +417,28 @@ func TestInstancesOfOneIDShareTheirState(t *testing.T) {
 	assert.Same(t, g.proc.engine, p.(*cardinality).engine)
 	require.NoError(t, p.Shutdown(t.Context()))
 	assert.Len(t, g.reg.engines, 1)
+}
+
+func TestConcurrentSendersLoseNothing(t *testing.T) {
+	g := newRig(t, func(c *Config) { c.Limits.Attribute = 3 })
+	g.out = nil
+	var total atomic.Int64
+	g.next = func(md pmetric.Metrics) {
+		for _, rm := range md.ResourceMetrics().All() {
+			for _, dp := range rm.ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().All() {
+				total.Add(dp.IntValue())
+			}
+		}
+	}
+	var senders sync.WaitGroup
+	for s := range 4 {
+		senders.Go(func() {
+			for i := range 200 {
+				md := sums("shop", "requests", delta, time.Unix(0, 1), time.Unix(1_700_000_000, int64(i)), labelled{1, map[string]string{"id": strconv.Itoa(s * i % 17)}})
+				assert.NoError(t, g.proc.ConsumeMetrics(context.Background(), md))
+			}
+		})
+	}
+	senders.Wait()
+	assert.Equal(t, int64(800), total.Load())
 }

@@ -272,12 +272,12 @@ func (s *sender) writeExponential(dp pmetric.ExponentialHistogramDataPoint) {
 	sum := 0.0
 	for _, o := range s.observations {
 		sum += o
-		switch {
-		case o == 1:
+		switch o {
+		case 1:
 			zero++
-		case o == 2 || o == 3:
+		case 2, 3:
 			negative[bucketOf(o, s.scale)]++
-		case o == 4:
+		case 4:
 			positive[bucketOf(1.0/8, s.scale)]++
 		default:
 			positive[bucketOf(o, s.scale)]++
@@ -304,14 +304,20 @@ func (s *sender) writeExponential(dp pmetric.ExponentialHistogramDataPoint) {
 	}
 }
 
-// batches cuts the arrivals of a round into requests.
-func batches(r *rand.Rand, arrivals []arrival) []pmetric.Metrics {
+// batches cuts the arrivals of a round into requests, and gathers the points of a resource within each.
+func batches(r *rand.Rand, arrivals []arrival) []pmetric.Metrics { return cut(r, arrivals, false) }
+
+// cut keeps the order of the points where inOrder is set: a resource that comes again has another entry then.
+func cut(r *rand.Rand, arrivals []arrival, inOrder bool) []pmetric.Metrics {
 	var out []pmetric.Metrics
 	for len(arrivals) > 0 {
 		n := 1 + r.IntN(len(arrivals))
 		md := pmetric.NewMetrics()
 		metrics := map[string]pmetric.Metric{}
-		for _, a := range arrivals[:n] {
+		for i, a := range arrivals[:n] {
+			if inOrder && i > 0 && arrivals[i-1].resource != a.resource {
+				clear(metrics)
+			}
 			m, ok := metrics[a.resource]
 			if !ok {
 				rm := md.ResourceMetrics().AppendEmpty()
@@ -340,7 +346,6 @@ type rig struct {
 	next func(pmetric.Metrics)
 	// delivered runs after a request was taken in and before that is acknowledged.
 	delivered func()
-	sent      int
 	reg       *registry
 	cfg       *Config
 	host      component.Host
@@ -381,7 +386,6 @@ func (g *rig) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
 		g.refused++
 		return errRefused
 	}
-	g.sent += md.DataPointCount()
 	if g.out != nil {
 		g.out.read(md, true)
 	}
