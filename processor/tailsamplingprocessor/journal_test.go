@@ -126,7 +126,20 @@ func crashes() int {
 	return max(5, int(100*scale))
 }
 
+// primeCoders uses the coders of segments outside any bubble: see chunkDecoder above.
+func primeCoders(t *testing.T) {
+	out := &sink{}
+	p := startSampler(t, policies(keepAll), out)
+	fill := func(s ptrace.Span) { s.Attributes().PutStr("payload", strings.Repeat(s.TraceID().String(), 100)) }
+	for n := range uint64(500) {
+		require.NoError(t, p.ConsumeTraces(t.Context(), request(fill, n)))
+	}
+	require.NoError(t, p.Shutdown(t.Context()))
+	require.Len(t, out.spans(t), 500)
+}
+
 func TestErrorTracesSurviveACrash(t *testing.T) {
+	primeCoders(t)
 	r := rand.New(rand.NewPCG(11, 13))
 	for range crashes() {
 		at := time.Duration(1000+r.IntN(30_000)) * time.Millisecond
