@@ -227,7 +227,7 @@ func TestAHugeGaugeThatLeavesLeavesNoTrace(t *testing.T) {
 	m := metric(t, l, "m")
 	var last Emission
 	for i, v := range []float64{0.25, 1e300, 0.5} {
-		out := m.Number(point(0, l.now, "id", fmt.Sprint(i)), KindGauge, Float(v), false, false)
+		out := m.Number(point(0, l.now, "id", strconv.Itoa(i)), KindGauge, Float(v), false, false)
 		last = l.Emit(m, out.Group)
 		l.Flush()
 	}
@@ -372,7 +372,7 @@ func TestHashLeavesAsManyValuesAsBuckets(t *testing.T) {
 	l.Begin(1_700_000_000 * second)
 	seen := map[string]bool{}
 	for i := range 200 {
-		p := point(0, l.now, "id", fmt.Sprint(i))
+		p := point(0, l.now, "id", strconv.Itoa(i))
 		out := metric(t, l, "m").Number(p, KindDelta, Int(1), true, false)
 		if out.Carrier {
 			seen[p.Changes[0].Text] = true
@@ -395,7 +395,7 @@ func TestOverrides(t *testing.T) {
 	for _, name := range []string{"a.b", "b.a"} {
 		m := metric(t, l, name)
 		for i := range 100 {
-			m.Number(point(0, l.now, "id", fmt.Sprint(i), "route", fmt.Sprint(i)), KindDelta, Int(1), true, false)
+			m.Number(point(0, l.now, "id", strconv.Itoa(i), "route", strconv.Itoa(i)), KindDelta, Int(1), true, false)
 		}
 	}
 	assert.Len(t, l.metrics[metricKey{7, "a.b"}].list[0].values.seats, 2)

@@ -103,7 +103,7 @@ func TestHostileRequestsLeaveNoTrace(t *testing.T) {
 		for i := range 20 {
 			g.now = g.now.Add(time.Second)
 			g.send(sums("shop", "c", cumulative, time.Unix(1_700_000_000, 0), g.now,
-				labelled{int64(i), map[string]string{"id": fmt.Sprint(i % 5)}}, labelled{int64(i), map[string]string{"id": fmt.Sprint("x", i%3)}}))
+				labelled{int64(i), map[string]string{"id": strconv.Itoa(i % 5)}}, labelled{int64(i), map[string]string{"id": fmt.Sprint("x", i%3)}}))
 		}
 	}
 	limits := func(c *Config) { c.Limits.Attribute, c.Limits.Series = 1, 4 }
@@ -178,7 +178,7 @@ func TestWhatObjectivesUseIsNeverFoldedAndOffendersArePublished(t *testing.T) {
 	for i := range 100 {
 		g.now = g.now.Add(time.Second)
 		g.send(sums("shop", "requests", delta, g.now.Add(-time.Second), g.now,
-			labelled{1, map[string]string{"http.response.status_code": fmt.Sprint(200 + i%10), "user": fmt.Sprint("u", i)}}))
+			labelled{1, map[string]string{"http.response.status_code": strconv.Itoa(200 + i%10), "user": fmt.Sprint("u", i)}}))
 	}
 	perStatus := g.out.totals(false, "http.response.status_code")
 	assert.Len(t, perStatus, 10)
@@ -303,7 +303,7 @@ func TestExplosionTouchesNothingButItself(t *testing.T) {
 					users++
 					user = fmt.Sprint("rare-", users)
 				}
-				values = append(values, labelled{int64(i + 1), map[string]string{"user": user, "status": fmt.Sprint(200 + 100*(i%4))}})
+				values = append(values, labelled{int64(i + 1), map[string]string{"user": user, "status": strconv.Itoa(200 + 100*(i%4))}})
 			}
 			md := sums(service, "requests", delta, g.now.Add(-time.Second), g.now, values...)
 			truth.read(md, false)

@@ -5,6 +5,7 @@ package cardinalityprocessor
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func TestThreeInstancesByMetricNameEqualOne(t *testing.T) {
 				var points []labelled
 				seen := map[string]bool{}
 				for range 1 + r.IntN(6) {
-					labels := map[string]string{"id": fmt.Sprint(r.IntN(20)), "metric": name, "route": fmt.Sprint(r.IntN(3))}
+					labels := map[string]string{"id": strconv.Itoa(r.IntN(20)), "metric": name, "route": strconv.Itoa(r.IntN(3))}
 					key := fmt.Sprint(labels)
 					if seen[key] {
 						continue
@@ -112,9 +113,9 @@ func TestReportedSavingsAreTrue(t *testing.T) {
 	all, without := map[string]bool{}, map[string]map[string]bool{"user": {}, "path": {}, "status": {}}
 	var points []labelled
 	for range 20_000 {
-		user, path, status := fmt.Sprint(r.IntN(900)), fmt.Sprint(r.IntN(40)), fmt.Sprint(r.IntN(5))
+		user, path, status := strconv.Itoa(r.IntN(900)), strconv.Itoa(r.IntN(40)), strconv.Itoa(r.IntN(5))
 		if r.IntN(3) > 0 {
-			user = fmt.Sprint(r.IntN(30))
+			user = strconv.Itoa(r.IntN(30))
 		}
 		points = append(points, labelled{1, map[string]string{"user": user, "path": path, "status": status}})
 		all[user+"|"+path+"|"+status] = true
