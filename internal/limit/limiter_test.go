@@ -410,9 +410,9 @@ func TestIdleMetricsAreForgotten(t *testing.T) {
 		l.Begin(1_700_000_000*second + i*second)
 		m := metric(t, l, fmt.Sprint("m", i))
 		for j := range 20 {
-			m.Number(point(1, l.now, "id", fmt.Sprint(j)), KindCumulative, Int(1), true, false)
+			m.Number(point(1, l.now, "id", strconv.Itoa(j)), KindCumulative, Int(1), true, false)
 			e := Explicit{Count: 1}
-			m.Explicit(point(1, l.now, "id", fmt.Sprint(j), "h", ""), KindCumulativeDistribution, &e, false)
+			m.Explicit(point(1, l.now, "id", strconv.Itoa(j), "h", ""), KindCumulativeDistribution, &e, false)
 		}
 		l.Flush()
 	}
@@ -445,9 +445,9 @@ func FuzzRestore(f *testing.F) {
 	l.Begin(1_700_000_000 * second)
 	m, _ := l.Metric(1, "m")
 	for i := range 5 {
-		m.Number(point(1, l.now, "id", fmt.Sprint(i)), KindCumulative, Int(1), true, false)
+		m.Number(point(1, l.now, "id", strconv.Itoa(i)), KindCumulative, Int(1), true, false)
 		x := Exponential{Count: 1, Positive: Buckets{Counts: []uint64{1}}}
-		m.Exponential(point(1, l.now, "id", fmt.Sprint(i), "e", ""), KindCumulativeDistribution, &x, false)
+		m.Exponential(point(1, l.now, "id", strconv.Itoa(i), "e", ""), KindCumulativeDistribution, &x, false)
 	}
 	f.Add(l.Snapshot())
 	f.Fuzz(func(_ *testing.T, data []byte) {
