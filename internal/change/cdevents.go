@@ -3,6 +3,7 @@
 package change
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"regexp"
@@ -129,6 +130,9 @@ func CDEvent(body []byte) ([]Message, error) {
 	if err := ctx.check(); err != nil {
 		return nil, err
 	}
+	if err := checkCustomData(event.CustomData); err != nil {
+		return nil, err
+	}
 	var content map[string]json.RawMessage
 	if err := decode(subject.Content, &content, false); err != nil || content == nil {
 		return nil, refuse(ReasonSchema, "subject.content must be an object")
@@ -159,6 +163,21 @@ func CDEvent(body []byte) ([]Message, error) {
 	return ignored(IgnoredNotChange), nil
 }
 
+// checkCustomData refuses what is neither an object nor text in base64.
+func checkCustomData(data json.RawMessage) error {
+	if len(data) == 0 || data[0] == '{' {
+		return nil
+	}
+	var text string
+	if data[0] != '"' || json.Unmarshal(data, &text) != nil {
+		return refuse(ReasonSchema, "customData must be an object or text in base64")
+	}
+	if _, err := base64.StdEncoding.DecodeString(text); err != nil {
+		return refuse(ReasonSchema, "customData must be an object or text in base64")
+	}
+	return nil
+}
+
 func (c *cdContext) check() error {
 	if c.SchemaURI != "" {
 		if u, err := url.Parse(c.SchemaURI); err != nil || !u.IsAbs() {
@@ -183,11 +202,14 @@ func cdServiceChange(c Change, subject *cdSubject, predicate string) ([]Message,
 	if err := decode(subject.Content, &content, true); err != nil {
 		return nil, err
 	}
-	if content.Environment == nil {
+	switch {
+	case content.Environment != nil:
+		if err := required(field{"subject.content.environment.id", content.Environment.ID}); err != nil {
+			return nil, err
+		}
+		c.Environment = content.Environment.ID
+	case predicate != "published":
 		return nil, refuse(ReasonMissing, "subject.content.environment is required")
-	}
-	if err := required(field{"subject.content.environment.id", content.Environment.ID}); err != nil {
-		return nil, err
 	}
 	switch predicate {
 	case "deployed", "upgraded", "rolledback":
@@ -207,7 +229,7 @@ func cdServiceChange(c Change, subject *cdSubject, predicate string) ([]Message,
 		c.Version = artifact
 		c.Attributes["change.artifact.id"] = content.ArtifactID
 	}
-	c.Kind, c.Service, c.Environment = Deployment, subject.ID, content.Environment.ID
+	c.Kind, c.Service = Deployment, subject.ID
 	return accepted(c), nil
 }
 

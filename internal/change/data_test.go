@@ -143,6 +143,8 @@ func TestEveryCDEventsExampleIsRefusedWhenOneMemberIsWrong(t *testing.T) {
 		{ReasonInvalid, "not a uri", []string{"context", "schemaUri"}},
 		{ReasonUnknownType, "dev.cdevents.service.exploded.0.3.0", []string{"context", "type"}},
 		{ReasonUnknownType, "dev.cdeventsx.x", []string{"context", "type"}},
+		{ReasonSchema, 5, []string{"customData"}},
+		{ReasonSchema, "not base64!", []string{"customData"}},
 		{ReasonMismatch, "cloud", []string{"subject", "type"}},
 	}
 	for name, body := range cdFixtures(t) {
@@ -173,6 +175,17 @@ func TestEveryCDEventsExampleIsRefusedWhenOneMemberIsWrong(t *testing.T) {
 	}
 	_, err := CDEvent(mutate(t, cdFixtures(t)["service_removed"], "pkg:oci/a@1", "subject", "content", "artifactId"))
 	assert.Equal(t, ReasonSchema, reasonOf(t, err))
+}
+
+func TestWhatTheSpecificationLeavesOpenIsAccepted(t *testing.T) {
+	published := mutate(t, cdFixtures(t)["service_published"], nil, "subject", "content", "environment")
+	got, err := CDEvent(mutate(t, published, "eyJhIjoxfQ==", "customData"))
+	require.NoError(t, err)
+	assert.Equal(t, "publish", got[0].Change.Action)
+	assert.Empty(t, got[0].Change.Environment)
+	got, err = CDEvent(mutate(t, cdFixtures(t)["service_deployed"], "dev.cdeventsx.tool-thing.done.0.1.0", "context", "type"))
+	require.NoError(t, err)
+	assert.Equal(t, ignored(IgnoredCustomType), got)
 }
 
 func TestCDEventsOfOlderVersionsAreRead(t *testing.T) {
