@@ -84,6 +84,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 func TestWrongConfigurationsAreRefusedByKeyAndValue(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"snapshot_interval must be at least 1s (got 1ms)":                      func(c *Config) { c.SnapshotInterval = time.Millisecond },
+		`journal must be always or interval (got "never")`:                     func(c *Config) { c.Journal = "never" },
 		`alert_profile must be workbook, demo or custom (got "x")`:             func(c *Config) { c.AlertProfile = "x" },
 		"alert_profile custom needs alerts":                                    func(c *Config) { c.AlertProfile = "custom" },
 		`alerts needs alert_profile custom or none (got "demo")`:               func(c *Config) { c.AlertProfile, c.Alerts = "demo", make([]AlertConfig, 1) },

@@ -10,9 +10,9 @@ import (
 type ResolveReason string
 
 const (
-	// ReasonRecovered: the short window stayed below the threshold for its own length.
+	// ReasonRecovered says that the short window stayed below the threshold for its own length.
 	ReasonRecovered ResolveReason = "recovered"
-	// ReasonInsufficientData: no event came for the length of the long window, so nothing is left that supports the alert.
+	// ReasonInsufficientData says that no event came for the length of the long window, so nothing is left that supports the alert.
 	ReasonInsufficientData ResolveReason = "insufficient_data"
 )
 

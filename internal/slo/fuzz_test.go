@@ -3,6 +3,7 @@
 package slo
 
 import (
+	"maps"
 	"math"
 	"math/big"
 	"strings"
@@ -44,9 +45,7 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, key := range keys {
 			broken := shelf{}
-			for k, v := range store {
-				broken[k] = v
-			}
+			maps.Copy(broken, store)
 			broken[key] = seal(body)
 			e := testEngine(t, Demo())
 			if _, err := e.Restore(broken.get); err != nil {

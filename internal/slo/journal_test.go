@@ -4,6 +4,7 @@ package slo
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -132,9 +133,7 @@ func TestEverySingleFlippedByteOfAJournalIsDetectedAndSurvived(t *testing.T) {
 		}
 		for at := range part {
 			broken := shelf{}
-			for k, v := range store {
-				broken[k] = v
-			}
+			maps.Copy(broken, store)
 			broken[key] = slices.Clone(part)
 			broken[key][at] ^= 0x40
 			after := testEngine(t, Demo())

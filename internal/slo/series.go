@@ -99,6 +99,9 @@ func addSaturating(a, b uint32) uint32 {
 
 const blockSlices = 32
 
+// blockOf is the number of the block that holds a slice.
+func blockOf(slice int64) int64 { return floorDiv(slice, blockSlices) }
+
 // block holds neighbouring slices. Blocks are made on first use: a quiet group costs little.
 type block [blockSlices]Counts
 
@@ -175,7 +178,16 @@ func (r *ring) add(slice int64, c Counts) bool {
 
 // cell finds or makes the cell of a slice; nil when the ring has moved on.
 func (r *ring) cell(slice int64) *Counts {
-	number := floorDiv(slice, blockSlices)
+	number := blockOf(slice)
+	b := r.block(number)
+	if b == nil {
+		return nil
+	}
+	return &b[slice-number*blockSlices]
+}
+
+// block finds or makes the block with a number; nil when the ring has moved on.
+func (r *ring) block(number int64) *block {
 	at := floorMod(number, int64(len(r.blocks)))
 	switch {
 	case r.blocks[at] == nil:
@@ -186,18 +198,19 @@ func (r *ring) cell(slice int64) *Counts {
 		*r.blocks[at] = block{}
 	}
 	r.numbers[at] = number
-	return &r.blocks[at][floorMod(slice, blockSlices)]
+	return r.blocks[at]
 }
 
 // sum adds the slices first to last, both included.
 func (r *ring) sum(first, last int64) Counts {
 	var total Counts
 	for slice := first; slice <= last; {
-		number := floorDiv(slice, blockSlices)
+		number := blockOf(slice)
 		end := min(last, (number+1)*blockSlices-1)
 		if b := r.find(number); b != nil {
-			for i := slice; i <= end; i++ {
-				c := &b[floorMod(i, blockSlices)]
+			held := b[slice-number*blockSlices : end-number*blockSlices+1]
+			for i := range held {
+				c := &held[i]
 				total.Good += c.Good
 				total.Bad += c.Bad
 				total.GoodN = addSaturating(total.GoodN, c.GoodN)

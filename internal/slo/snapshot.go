@@ -246,6 +246,11 @@ type decoder struct {
 }
 
 func (d *decoder) uint() uint64 {
+	if len(d.rest) > 0 && d.rest[0] < 0x80 && !d.failed {
+		v := uint64(d.rest[0])
+		d.rest = d.rest[1:]
+		return v
+	}
 	v, n := binary.Uvarint(d.rest)
 	if n <= 0 || d.failed {
 		d.failed = true
@@ -256,13 +261,8 @@ func (d *decoder) uint() uint64 {
 }
 
 func (d *decoder) int() int64 {
-	v, n := binary.Varint(d.rest)
-	if n <= 0 || d.failed {
-		d.failed = true
-		return 0
-	}
-	d.rest = d.rest[n:]
-	return v
+	v := d.uint()
+	return int64(v>>1) ^ -int64(v&1) // zigzag, as binary.AppendVarint writes it
 }
 
 func (d *decoder) bytes(n uint64) []byte {
@@ -471,12 +471,19 @@ func (s *series) decode(d *decoder) {
 	for range d.length() {
 		width := d.int()
 		at := slices.IndexFunc(s.rings, func(r ring) bool { return r.width == width })
-		slice := int64(0)
+		slice, number := int64(0), int64(0)
+		var b *block
 		for range d.length() {
 			slice += d.int()
 			c := d.counts()
-			if at >= 0 && !d.failed {
-				s.rings[at].add(slice, c)
+			if at < 0 || d.failed {
+				continue
+			}
+			if n := blockOf(slice); b == nil || n != number {
+				b, number = s.rings[at].block(n), n
+			}
+			if b != nil {
+				b[slice-number*blockSlices].add(c)
 			}
 		}
 	}

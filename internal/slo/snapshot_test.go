@@ -4,6 +4,7 @@ package slo
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func (s shelf) put(parts []Part) {
 }
 
 func burning(t testing.TB, objectives ...Objective) *Engine {
+	t.Helper()
 	e := testEngine(t, Demo(), objectives...)
 	require.NoError(t, e.Claim("test", true))
 	var values []string
@@ -88,9 +90,7 @@ func TestEverySingleFlippedByteIsDetectedAndSurvived(t *testing.T) {
 	for key, part := range store {
 		for at := range part {
 			broken := shelf{}
-			for k, v := range store {
-				broken[k] = v
-			}
+			maps.Copy(broken, store)
 			broken[key] = append([]byte(nil), part...)
 			broken[key][at] ^= byte(1 + r.IntN(255))
 			e := testEngine(t, Demo(), objective)
@@ -115,9 +115,7 @@ func TestABodyThatChecksButMakesNoSenseIsDamage(t *testing.T) {
 				body[r.IntN(len(body))] = byte(r.Uint32())
 			}
 			broken := shelf{}
-			for k, v := range store {
-				broken[k] = v
-			}
+			maps.Copy(broken, store)
 			broken[key] = seal(body[:r.IntN(len(body)+1)])
 			e := testEngine(t, Demo(), objective)
 			_, err := e.Restore(broken.get)
@@ -144,9 +142,7 @@ func TestStateOfANewerVersionIsRefused(t *testing.T) {
 		newer := append([]byte(nil), part[:len(part)-4]...)
 		newer[len(partMagic)] = snapshotVersion + 1
 		broken := shelf{}
-		for k, v := range store {
-			broken[k] = v
-		}
+		maps.Copy(broken, store)
 		broken[key] = appendSum(newer)
 		_, err := testEngine(t, Demo()).Restore(broken.get)
 		require.ErrorIs(t, err, ErrVersion)
