@@ -141,8 +141,8 @@ func (c *contributors) add(generation int64, t tallied) {
 	}
 }
 
-// worst merges the generations from `oldest` on and returns the n values with most bad events.
-func (c *contributors) worst(names []string, oldest int64, allBad Weight, n int) []Contributor {
+// worst merges the generations from `oldest` on and returns the AlertContributors values with most bad events.
+func (c *contributors) worst(names []string, oldest int64, allBad Weight) []Contributor {
 	var merged []tallied
 	for at := range c.tables {
 		if c.generation[at] < oldest {
@@ -162,7 +162,7 @@ func (c *contributors) worst(names []string, oldest int64, allBad Weight, n int)
 	slices.SortFunc(merged, func(a, b tallied) int {
 		return cmp.Or(cmp.Compare(b.bad, a.bad), cmp.Compare(a.good, b.good), cmp.Compare(a.attribute, b.attribute), cmp.Compare(a.value, b.value))
 	})
-	merged = merged[:min(n, len(merged))]
+	merged = merged[:min(AlertContributors, len(merged))]
 	out := make([]Contributor, 0, len(merged))
 	for _, t := range merged {
 		out = append(out, Contributor{

@@ -34,7 +34,7 @@ func TestValuesOfSendersAreCutAndMadeUTF8(t *testing.T) {
 		assert.InDelta(t, 2, s.Bad, 0)
 	}
 	for _, g := range e.objectives[0].groups {
-		for _, c := range g.contributors.worst(e.settings.Contributors, 0, 2*One, 5) {
+		for _, c := range g.contributors.worst(e.settings.Contributors, 0, 2*One) {
 			assert.True(t, utf8.ValidString(c.Value))
 			assert.LessOrEqual(t, len(c.Value), maxValueBytes+len("\uFFFD"))
 			assert.InDelta(t, 2, c.Bad, 0)

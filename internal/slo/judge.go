@@ -66,7 +66,7 @@ func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, rea
 		digest:    o.digest, key: g.key,
 	}
 	oldest := floorDiv(r.at, e.generation()) - 1
-	t.Contributors = g.contributors.worst(e.settings.Contributors, oldest, r.long.Bad, AlertContributors)
+	t.Contributors = g.contributors.worst(e.settings.Contributors, oldest, r.long.Bad)
 	if f := (firing{o, g}); t.Firing && !slices.Contains(e.firing, f) {
 		e.firing = append(e.firing, f)
 	}

@@ -169,12 +169,12 @@ func TestTheWorstContributorsAreNamed(t *testing.T) {
 	for range 50 {
 		c.add(6, tallied{contribution{0, "z"}, 0, One})
 	}
-	worst := c.worst([]string{"route", "version"}, 5, 150*One, 5)
+	worst := c.worst([]string{"route", "version"}, 5, 150*One)
 	require.Len(t, worst, 2)
 	assert.Equal(t, Contributor{Attribute: "version", Value: "/pay", Bad: 100, Total: 200, Share: 100.0 / 150}, worst[0])
 	assert.Equal(t, "z", worst[1].Value, "a value that turns bad gets in although the table is full")
-	assert.Len(t, c.worst([]string{"route", "version"}, 6, 50*One, 5), 1, "old generations fade")
-	assert.Empty(t, c.worst([]string{"route", "version"}, 7, One, 5))
+	assert.Len(t, c.worst([]string{"route", "version"}, 6, 50*One), 1, "old generations fade")
+	assert.Empty(t, c.worst([]string{"route", "version"}, 7, One))
 }
 
 func TestExemplarsAreTheNewestAndDistinct(t *testing.T) {

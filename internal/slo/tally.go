@@ -4,6 +4,7 @@ package slo
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -111,12 +112,7 @@ func (t *Tally) Slice(at int64) SliceSpan {
 	}
 	start := floorDiv(at, t.fine) * t.fine
 	t.current = SliceSpan{start, start + t.fine}
-	for _, s := range t.seen {
-		if s == start {
-			return t.current
-		}
-	}
-	if len(t.seen) < maxTallyEntries {
+	if len(t.seen) < maxTallyEntries && !slices.Contains(t.seen, start) {
 		t.seen = append(t.seen, start)
 	}
 	return t.current

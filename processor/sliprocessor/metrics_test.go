@@ -81,7 +81,7 @@ func TestMergeAddsTheBooksOfOthers(t *testing.T) {
 	assert.Equal(t, map[string]string{"http.route": "/pay"}, statuses[0].Group)
 	assert.InDelta(t, 21, statuses[0].Good, 0)
 	assert.InDelta(t, 4, statuses[0].Bad, 0)
-	assert.Equal(t, 1, len(sink.AllMetrics()), "the events are passed on")
+	assert.Len(t, sink.AllMetrics(), 1, "the events are passed on")
 
 	point := func(reason string, n int64) metricdata.DataPoint[int64] {
 		return metricdata.DataPoint[int64]{Attributes: attribute.NewSet(attribute.String("reason", reason)), Value: n}

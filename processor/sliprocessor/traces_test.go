@@ -36,7 +36,7 @@ func verdicts(t *testing.T, objective slo.Objective, td ptrace.Traces) (good, ba
 }
 
 func TestWhatCountsAsARequest(t *testing.T) {
-	any := slo.Objective{Indicator: slo.Indicator{Kinds: []string{"any"}}}
+	anyKind := slo.Objective{Indicator: slo.Indicator{Kinds: []string{"any"}}}
 	latency := slo.Objective{Indicator: slo.Indicator{Kind: slo.IndicatorLatency, Latency: 200 * time.Millisecond}}
 	checkout := slo.Objective{Service: "checkout"}
 	route := func(m slo.Match) slo.Objective { return slo.Objective{Indicator: slo.Indicator{Match: []slo.Match{m}}} }
@@ -51,8 +51,8 @@ func TestWhatCountsAsARequest(t *testing.T) {
 		"a client span describes the same request":   {slo.Objective{}, []spanOption{kind(ptrace.SpanKindClient), failed}, 0, 0},
 		"an internal span is none":                   {slo.Objective{}, []spanOption{kind(ptrace.SpanKindInternal)}, 0, 0},
 		"a span without kind is none":                {slo.Objective{}, []spanOption{kind(ptrace.SpanKindUnspecified)}, 0, 0},
-		"unless any kind counts":                     {any, []spanOption{kind(ptrace.SpanKindUnspecified)}, 1, 0},
-		"a kind out of range never counts":           {any, []spanOption{kind(99)}, 0, 0},
+		"unless any kind counts":                     {anyKind, []spanOption{kind(ptrace.SpanKindUnspecified)}, 1, 0},
+		"a kind out of range never counts":           {anyKind, []spanOption{kind(99)}, 0, 0},
 		"a 4xx that the server left unset is good":   {slo.Objective{}, []spanOption{attr("http.response.status_code", "404")}, 1, 0},
 		"a probe does not count":                     {slo.Objective{}, []spanOption{attr("user_agent.synthetic.type", "test")}, 0, 0},
 		"unless it should":                           {slo.Objective{Indicator: slo.Indicator{IncludeSynthetic: true}}, []spanOption{attr("user_agent.synthetic.type", "test")}, 1, 0},

@@ -154,17 +154,17 @@ func TestTrainTicketFaultsAlertOnTheServiceAtFault(t *testing.T) {
 		wanted++
 		at := slices.IndexFunc(islands, func(i island) bool { return !f.Time.Before(i.start) && !f.Time.After(i.end) })
 		require.GreaterOrEqual(t, at, 0, "fault at %s lies in no island", f.Time)
-		found := ""
+		found := []string{}
 		for n, a := range alerts {
 			if !a.Firing || a.At.Before(islands[at].start) || a.At.After(islands[at].end) {
 				continue
 			}
 			if a.Service == f.Service || calls[f.Service][a.Service] {
 				explained[n] = true
-				found += " " + a.Service + a.At.Sub(f.Time).String()
+				found = append(found, a.Service+a.At.Sub(f.Time).String())
 			}
 		}
-		if found != "" {
+		if len(found) > 0 {
 			hits++
 		}
 		t.Logf("%s %-28s %-10s island %s: %s", f.Time.Format(time.TimeOnly), f.Service, f.Type, islands[at].start.Format(time.TimeOnly), found)
