@@ -16,7 +16,7 @@ BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -buil
 export CGO_ENABLED := 0
 
 # Our own Go modules besides the root.
-MODULES := examples/shop tests
+MODULES := examples/shop tests $(patsubst %/go.mod,%,$(wildcard tests/peers/*/go.mod))
 SOURCES := go.mod go.sum $(shell git ls-files '*.go' | grep -vE '^(tests|examples|distributions)/|_test\.go$$' 2>/dev/null)
 
 .PHONY: help
@@ -70,6 +70,7 @@ test: lint check-generated unit e2e ## everything CI runs
 unit: ## unit, property and golden tests of every module, with the race detector
 	CGO_ENABLED=1 go test -race ./...
 	CGO_ENABLED=1 go -C examples/shop test -race ./...
+	for m in tests/peers/*/; do go -C $$m test ./...; done
 
 .PHONY: e2e
 e2e: bin/pitwall bin/pitwall-sidecar bin/shop bin/demo ## the built binaries as processes, against real peers
@@ -77,8 +78,8 @@ e2e: bin/pitwall bin/pitwall-sidecar bin/shop bin/demo ## the built binaries as 
 
 .PHONY: lint
 lint: $(CACHE)/golangci-lint ## gofumpt, vet and the linters of .golangci.yml
-	$(CACHE)/golangci-lint run ./...
-	for m in $(MODULES); do (cd $$m && $(CACHE)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+	$(CACHE)/golangci-lint run --allow-parallel-runners ./...
+	for m in $(MODULES); do (cd $$m && $(CACHE)/golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); done
 
 $(CACHE)/golangci-lint: tools/lint/go.mod
 	go -C tools/lint build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
