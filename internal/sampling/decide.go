@@ -292,7 +292,7 @@ func (e *Engine) shed(now time.Time, t *trace, out *Outputs) {
 // evict decides the oldest traces until count of them are gone and memory is at most bytes (0: whatever it is). Valuable ones are moved
 // to the end of the line once, into fresh segments, so that the memory around them can go.
 func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
-	for round := 0; round < 64; round++ {
+	for range 64 {
 		if e.oldest == nil || (count <= 0 && (bytes == 0 || e.Bytes()-e.pending <= bytes-min(e.pending, bytes/2))) {
 			return
 		}

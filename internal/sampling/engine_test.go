@@ -41,7 +41,7 @@ var adversaries = map[string]func(i uint64, r *rand.Rand) testSpan{
 	"an operation a span": func(i uint64, _ *rand.Rand) testSpan { return testSpan{id: idOf(i / 100), name: fmt.Sprint("op-", i)} },
 	"errors only":         func(i uint64, _ *rand.Rand) testSpan { return testSpan{id: idOf(i), failed: true, payload: 500} },
 	"traces that come again": func(i uint64, r *rand.Rand) testSpan {
-		return testSpan{id: idOf(r.Uint64N(20_000)), payload: 200, name: fmt.Sprint(i % 70)}
+		return testSpan{id: idOf(r.Uint64N(20_000)), payload: 200, name: strconv.FormatUint(i%70, 10)}
 	},
 }
 

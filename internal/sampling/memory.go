@@ -4,6 +4,7 @@ package sampling
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -102,8 +103,8 @@ func (m *memory) lookup(id TraceID) (decidedTrace, bool) {
 		return decidedTrace{}, false
 	}
 	h := idHash(id)
-	for i := len(m.generations) - 1; i >= 0; i-- {
-		kept, ok := m.generations[i].find(h)
+	for _, v := range slices.Backward(m.generations) {
+		kept, ok := v.find(h)
 		if !ok {
 			continue
 		}
