@@ -32,6 +32,7 @@ import (
 	tailsamplingprocessor "github.com/pitwall-io/pitwall/processor/tailsamplingprocessor"
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	replayreceiver "github.com/pitwall-io/pitwall/receiver/replayreceiver"
+	changereceiver "github.com/pitwall-io/pitwall/receiver/changereceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	nopreceiver "go.opentelemetry.io/collector/receiver/nopreceiver"
 )
@@ -78,6 +79,7 @@ func components() (otelcol.Factories, error) {
 
 	factories.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](
 		replayreceiver.NewFactory(),
+		changereceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		nopreceiver.NewFactory(),
 	)
@@ -86,6 +88,7 @@ func components() (otelcol.Factories, error) {
 	}
 	factories.ReceiverModules = makeModulesMap(factories.Receivers, map[component.Type]string{
 		replayreceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
+		changereceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.160.0",
 		nopreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/nopreceiver v0.155.0",
 	})

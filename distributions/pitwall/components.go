@@ -52,6 +52,7 @@ import (
 	cumulativetodeltaprocessor "github.com/open-telemetry/opentelemetry-collector-contrib/processor/cumulativetodeltaprocessor"
 	deltatocumulativeprocessor "github.com/open-telemetry/opentelemetry-collector-contrib/processor/deltatocumulativeprocessor"
 	replayreceiver "github.com/pitwall-io/pitwall/receiver/replayreceiver"
+	changereceiver "github.com/pitwall-io/pitwall/receiver/changereceiver"
 	focusreceiver "github.com/pitwall-io/pitwall/receiver/focusreceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	prometheusreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/prometheusreceiver"
@@ -116,6 +117,7 @@ func components() (otelcol.Factories, error) {
 
 	factories.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](
 		replayreceiver.NewFactory(),
+		changereceiver.NewFactory(),
 		focusreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		prometheusreceiver.NewFactory(),
@@ -132,6 +134,7 @@ func components() (otelcol.Factories, error) {
 	}
 	factories.ReceiverModules = makeModulesMap(factories.Receivers, map[component.Type]string{
 		replayreceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
+		changereceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		focusreceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.160.0",
 		prometheusreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/prometheusreceiver v0.160.0",

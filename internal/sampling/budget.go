@@ -98,15 +98,15 @@ func priorityOf(v *verdict) float64 {
 
 func (b *budget) settle(group []verdict, now time.Time) {
 	rate := b.perSecond()
-	cap := rate * (1 + carry)
+	most := rate * (1 + carry)
 	horizon := b.horizon(rate)
 	if horizon > 0 {
-		cap = max(cap, rate*horizon.Seconds()*saved)
+		most = max(most, rate*horizon.Seconds()*saved)
 	}
 	if !b.started {
 		b.started, b.tokens = true, rate
 	} else if d := now.Sub(b.last).Seconds(); d > 0 {
-		b.tokens = min(b.tokens+d*rate, cap)
+		b.tokens = min(b.tokens+d*rate, most)
 	}
 	b.last = now
 	b.setPace(rate, horizon, now)

@@ -116,14 +116,13 @@ func newHarness(t testing.TB, settings Settings, policies ...Policy) *harness {
 }
 
 // add brings a request, and packs what is full.
-func (h *harness) add(spans ...testSpan) bool {
+func (h *harness) add(spans ...testSpan) {
 	require.NoError(h.t, h.batch.Parse(encodeRequest(spans...), h.program, nil))
-	taken := h.engine.Append(&h.batch, h.now, &h.out)
+	h.engine.Append(&h.batch, h.now, &h.out)
 	for _, s := range h.engine.TakeSealed() {
 		s.Compress(nil)
 		h.engine.PutSealed(s)
 	}
-	return taken
 }
 
 // advance moves time on and decides what is due.

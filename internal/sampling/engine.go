@@ -85,7 +85,6 @@ type Engine struct {
 	// pending is the memory of output that is not delivered yet, detached the part of it that is not in the store.
 	pending, detached int64
 	stats             Stats
-	buf               []byte
 	draws             []uint64
 	group             []candidate
 }

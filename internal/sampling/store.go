@@ -83,7 +83,7 @@ func (s *store) reserve(open **segment, n int) *segment {
 		return seg
 	}
 	s.seal(open)
-	buf := []byte(nil)
+	var buf []byte
 	if n <= segmentSize && len(s.spare) > 0 {
 		buf = s.spare[len(s.spare)-1]
 		s.spare = s.spare[:len(s.spare)-1]

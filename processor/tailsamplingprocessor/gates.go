@@ -16,7 +16,7 @@ var (
 		"Counts, for each policy, the spans of the traces it decided on.")
 	gateRecordPolicy = gate("processor.tailsamplingprocessor.recordpolicy", "v0.120.0",
 		"Writes the policy that kept a trace into the attributes tailsampling.policy, tailsampling.composite_policy and tailsampling.cached_decision of its scopes.")
-	gateTailStorage = gate("processor.tailsamplingprocessor.tailstorageextension", "v0.150.0",
+	_ = gate("processor.tailsamplingprocessor.tailstorageextension", "v0.150.0",
 		"Accepted for compatibility; tail_storage is refused whatever its state.")
 	gateTraceState = gate("processor.tailsamplingprocessor.usetracestate", "v0.154.0",
 		"Writes the threshold of every kept span into its tracestate, also where it says that nothing was left out.")

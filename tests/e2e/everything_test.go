@@ -48,6 +48,7 @@ current-context: test
 		Configs: []string{everything},
 		Env: append(at.env,
 			"PITWALL_STATE_DIR="+dir,
+			"PITWALL_CHANGE_ENDPOINT="+harness.Address(t),
 			"PITWALL_PPROF_ENDPOINT="+harness.Address(t),
 			"PITWALL_ZPAGES_ENDPOINT="+harness.Address(t),
 			"PITWALL_PROMETHEUS_ENDPOINT="+harness.Address(t),

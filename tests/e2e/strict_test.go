@@ -35,7 +35,7 @@ func TestEveryComponentRefusesUnknownKeys(t *testing.T) {
 	require.NoError(t, err)
 	at := newEndpoints(t)
 	env := append(os.Environ(), at.env...)
-	for _, name := range []string{"PITWALL_PPROF_ENDPOINT", "PITWALL_ZPAGES_ENDPOINT", "PITWALL_PROMETHEUS_ENDPOINT", "PITWALL_KUBE_API"} {
+	for _, name := range []string{"PITWALL_CHANGE_ENDPOINT", "PITWALL_PPROF_ENDPOINT", "PITWALL_ZPAGES_ENDPOINT", "PITWALL_PROMETHEUS_ENDPOINT", "PITWALL_KUBE_API"} {
 		env = append(env, name+"=127.0.0.1:1")
 	}
 	validate := func(document map[string]any) (string, error) {
