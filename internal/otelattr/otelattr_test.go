@@ -14,13 +14,13 @@ func TestAnAliasIsNeverACurrentName(t *testing.T) {
 		assert.NotEmpty(t, older, current)
 		for _, name := range older {
 			assert.NotContains(t, aliases, name, "alias of %s", current)
-			assert.Equal(t, 1, len(slices.Collect(func(yield func(string) bool) {
+			assert.Len(t, slices.Collect(func(yield func(string) bool) {
 				for _, o := range older {
 					if o == name && !yield(o) {
 						return
 					}
 				}
-			})))
+			}), 1)
 		}
 	}
 }
