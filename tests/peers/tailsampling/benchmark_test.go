@@ -35,11 +35,19 @@ func benchmarkRequest() ptrace.Traces {
 		rs := td.ResourceSpans().AppendEmpty()
 		a := rs.Resource().Attributes()
 		for _, kv := range [][2]string{
-			{"service.name", fmt.Sprint("service-", s)}, {"service.namespace", "shop"}, {"service.version", "1.2.3"},
-			{"service.instance.id", fmt.Sprintf("service-%d-7d9f8b6c5-x2k4p", s)}, {"deployment.environment.name", "production"},
-			{"telemetry.sdk.name", "opentelemetry"}, {"telemetry.sdk.language", "go"}, {"telemetry.sdk.version", "1.38.0"},
-			{"host.name", fmt.Sprintf("ip-10-0-0-%d.eu-west-1.compute.internal", s)}, {"cloud.region", "eu-west-1"},
-			{"k8s.cluster.name", "prod-eu-west-1"}, {"k8s.namespace.name", "shop"}, {"k8s.deployment.name", fmt.Sprint("service-", s)},
+			{"service.name", fmt.Sprint("service-", s)},
+			{"service.namespace", "shop"},
+			{"service.version", "1.2.3"},
+			{"service.instance.id", fmt.Sprintf("service-%d-7d9f8b6c5-x2k4p", s)},
+			{"deployment.environment.name", "production"},
+			{"telemetry.sdk.name", "opentelemetry"},
+			{"telemetry.sdk.language", "go"},
+			{"telemetry.sdk.version", "1.38.0"},
+			{"host.name", fmt.Sprintf("ip-10-0-0-%d.eu-west-1.compute.internal", s)},
+			{"cloud.region", "eu-west-1"},
+			{"k8s.cluster.name", "prod-eu-west-1"},
+			{"k8s.namespace.name", "shop"},
+			{"k8s.deployment.name", fmt.Sprint("service-", s)},
 			{"k8s.pod.name", fmt.Sprintf("service-%d-7d9f8b6c5-x2k4p", s)},
 		} {
 			a.PutStr(kv[0], kv[1])
