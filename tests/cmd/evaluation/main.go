@@ -20,8 +20,10 @@ import (
 
 const preamble = `# Evaluation
 
-Every figure on this page was written down by a test or a benchmark of this repository, in one run of ` + "`make prove`" + `, which writes this
-page. Nothing here is entered by hand. It ran on: %s.
+Every figure on this page was written down by a test or a benchmark of this repository; nothing is entered by hand. ` + "`make prove`" + ` runs
+them all in full size and writes the page. It ran on: %s.
+
+What a single component was measured to do, beside its peers, stands on that component's own page.
 
 Tests that replay public recordings need them in ` + "`../shared/data`" + ` (or ` + "`$PITWALL_DATA`" + `); without the recordings their rows are missing.
 `
