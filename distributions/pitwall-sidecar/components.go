@@ -29,10 +29,8 @@ import (
 	sliprocessor "github.com/pitwall-io/pitwall/processor/sliprocessor"
 	costprocessor "github.com/pitwall-io/pitwall/processor/costprocessor"
 	cardinalityprocessor "github.com/pitwall-io/pitwall/processor/cardinalityprocessor"
-	tailsamplingprocessor "github.com/pitwall-io/pitwall/processor/tailsamplingprocessor"
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	replayreceiver "github.com/pitwall-io/pitwall/receiver/replayreceiver"
-	changereceiver "github.com/pitwall-io/pitwall/receiver/changereceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	nopreceiver "go.opentelemetry.io/collector/receiver/nopreceiver"
 )
@@ -79,7 +77,6 @@ func components() (otelcol.Factories, error) {
 
 	factories.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](
 		replayreceiver.NewFactory(),
-		changereceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		nopreceiver.NewFactory(),
 	)
@@ -88,7 +85,6 @@ func components() (otelcol.Factories, error) {
 	}
 	factories.ReceiverModules = makeModulesMap(factories.Receivers, map[component.Type]string{
 		replayreceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
-		changereceiver.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.160.0",
 		nopreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/nopreceiver v0.155.0",
 	})
@@ -117,7 +113,6 @@ func components() (otelcol.Factories, error) {
 		sliprocessor.NewFactory(),
 		costprocessor.NewFactory(),
 		cardinalityprocessor.NewFactory(),
-		tailsamplingprocessor.NewFactory(),
 		memorylimiterprocessor.NewFactory(),
 	)
 	if err != nil {
@@ -127,7 +122,6 @@ func components() (otelcol.Factories, error) {
 		sliprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		costprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		cardinalityprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
-		tailsamplingprocessor.NewFactory().Type(): "github.com/pitwall-io/pitwall v0.1.0",
 		memorylimiterprocessor.NewFactory().Type(): "go.opentelemetry.io/collector/processor/memorylimiterprocessor v0.160.0",
 	})
 

@@ -61,7 +61,11 @@ func (s settings) yaml(t *testing.T) string {
 
 // good is a remote configuration that delivers to the sink.
 func (h *host) good() settings {
-	return settings{}.
+	c := settings{}
+	if h.role == "gateway" { // its sampled branch hangs on the pipeline that is replaced below
+		c.set("service::pipelines::traces/sampled::receivers", []string{"otlp"})
+	}
+	return c.
 		set("exporters::file::path", h.sink).
 		set("exporters::file::flush_interval", "100ms").
 		set("service::pipelines::traces", map[string]any{

@@ -33,6 +33,7 @@ const (
 // host is one machine of a fleet: the stock supervisor with the collector under
 // it, both configured by the files we ship.
 type host struct {
+	role       string
 	fleet      *fleetServer
 	supervisor *harness.Process
 	otlpHTTP   string
@@ -45,7 +46,7 @@ type host struct {
 func startHost(t *testing.T, role, launcher string) *host {
 	t.Helper()
 	root := harness.Root(t)
-	h := &host{fleet: startServer(t), otlpHTTP: harness.Address(t), dir: t.TempDir()}
+	h := &host{role: role, fleet: startServer(t), otlpHTTP: harness.Address(t), dir: t.TempDir()}
 	h.sink = filepath.Join(h.dir, "received.jsonl")
 	binary := harness.Binary(t, "pitwall")
 	if launcher == "" {
