@@ -5,6 +5,7 @@ package sloextension
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,19 @@ func newExtension(cfg *Config, set extension.Settings) (*sloExtension, error) {
 	}
 	x := &sloExtension{cfg: cfg, id: set.ID, logger: set.Logger, telemetry: telemetry, engine: engine, clock: time.Now}
 	return x, x.observe()
+}
+
+// ProtectedAttributes are the attributes that objectives group by or match on, sorted. Whoever folds attributes away asks for them.
+func (x *sloExtension) ProtectedAttributes() []string {
+	var attributes []string
+	for _, o := range x.engine.Objectives() {
+		attributes = append(attributes, o.GroupBy...)
+		for _, m := range o.Indicator.Match {
+			attributes = append(attributes, m.Attribute)
+		}
+	}
+	slices.Sort(attributes)
+	return slices.Compact(attributes)
 }
 
 // Engine is the live book.

@@ -110,6 +110,19 @@ func newTest(t *testing.T, stored bool, tel *componenttest.Telemetry) *sloExtens
 	return x.(*sloExtension)
 }
 
+func TestAttributesThatObjectivesUseAreProtected(t *testing.T) {
+	cfg := createDefaultConfig().(*Config)
+	cfg.Objectives = []ObjectiveConfig{
+		{Name: "a", Target: 0.9, GroupBy: []string{"service.name", "http.route"}, Indicator: IndicatorConfig{Spans: &SpansConfig{}}},
+		{Name: "b", Target: 0.9, GroupBy: []string{"service.name"}, Indicator: IndicatorConfig{Spans: &SpansConfig{Match: []MatchConfig{{Attribute: "tenant", Equals: "gold"}}}}},
+	}
+	x, err := NewFactory().Create(t.Context(), extensiontest.NewNopSettings(metadata.Type), cfg)
+	require.NoError(t, err)
+	protector, ok := x.(interface{ ProtectedAttributes() []string })
+	require.True(t, ok)
+	assert.Equal(t, []string{"http.route", "service.name", "tenant"}, protector.ProtectedAttributes())
+}
+
 func count(x *sloExtension, at time.Time, bad bool) {
 	tally := x.engine.NewTally()
 	tally.Entry(0, nil).Add(tally.Slice(at.UnixNano()), at.UnixNano(), bad, slo.One)
