@@ -52,8 +52,9 @@ func TestMemoryIsFlatWhereNamesAreEndless(t *testing.T) {
 	assert.Less(t, usage.PeakRSS, int64(512<<20))
 	t.Logf("%d spans in %s: peak at half time %d MiB, at the end %d MiB, now %d MiB", number, long, half>>20, usage.PeakRSS>>20, usage.RSS>>20)
 	figures.Record(t, figures.Figure{
-		Table: "Chaos", Row: "peak memory with ever new services, pods and routes, at half time and at the end",
-		Reached: fmt.Sprintf("%d MiB, %d MiB", half>>20, usage.PeakRSS>>20), Wanted: "no more at the end than half as much again", Command: "go -C tests test -run Endless ./chaos",
+		Table: "Chaos", Row: fmt.Sprintf("peak memory with ever new services, pods and routes for %s, at half time and at the end", long),
+		Reached: fmt.Sprintf("%d MiB, %d MiB", half>>20, usage.PeakRSS>>20), Wanted: "no more at the end than half as much again",
+		Command: fmt.Sprintf("%s=%g go -C tests test -run Endless ./chaos", harness.ScaleVariable, harness.Scale()),
 	})
 }
 
