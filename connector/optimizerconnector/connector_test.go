@@ -31,6 +31,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadatatest"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/signallog"
 	"github.com/pitwall-io/pitwall/internal/slo"
@@ -616,7 +617,7 @@ func TestSameRecordsGiveByteIdenticalSignals(t *testing.T) {
 }
 
 func TestBadInputPassesAndChangesNothing(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(dataDir(t), "fixtures", "otlp-badinput", "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t), "fixtures", "otlp-badinput", "*.jsonl"))
 	require.NoError(t, err)
 	require.Len(t, files, 40)
 	clean := newRig(t, nil, nil)
@@ -650,27 +651,6 @@ func TestBadInputPassesAndChangesNothing(t *testing.T) {
 	require.Greater(t, consumed, 25)
 	r.consume(alertLog("firing", t0, nil))
 	assert.Equal(t, clean.envelopes(), r.envelopes())
-}
-
-// dataDir finds the recorded data beside the repository.
-func dataDir(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("PITWALL_DATA")
-	if dir == "" {
-		root, err := os.Getwd()
-		require.NoError(t, err)
-		for root != "/" {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared", "data")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("SKIPPED: no recorded data at %s; set PITWALL_DATA", dir)
-	}
-	return dir
 }
 
 func TestEventClock(t *testing.T) {

@@ -38,6 +38,7 @@ import (
 	"github.com/pitwall-io/pitwall/docs"
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadata"
 	"github.com/pitwall-io/pitwall/exporter/optimizationexporter/internal/metadatatest"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/signallog"
 )
@@ -578,23 +579,9 @@ func TestUnknownErrorsAreTriedAgain(t *testing.T) {
 }
 
 func TestBadInputPasses(t *testing.T) {
-	root, err := os.Getwd()
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t, "fixtures", "otlp-badinput"), "log_*.jsonl"))
 	require.NoError(t, err)
-	for root != "/" {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		root = filepath.Dir(root)
-	}
-	dir := filepath.Join(root, "..", "shared", "data")
-	if v := os.Getenv("PITWALL_DATA"); v != "" {
-		dir = v
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "fixtures", "otlp-badinput", "log_*.jsonl"))
-	require.NoError(t, err)
-	if len(files) == 0 {
-		t.Skipf("SKIPPED: no recorded data at %s; set PITWALL_DATA", dir)
-	}
+	require.NotEmpty(t, files)
 	r := newReceiver(t, nil)
 	e, _ := start(t, withCloudEvents(r.URL))
 	for _, file := range files {

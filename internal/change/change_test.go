@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -48,7 +50,7 @@ func readers() map[string]func([]byte) ([]Message, error) {
 }
 
 func TestHostileTelemetryIsNeverTakenForAChange(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(fixtures(t, "otlp-badinput"), "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t, "fixtures", "otlp-badinput"), "*.jsonl"))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), 38)
 	for _, file := range files {

@@ -12,25 +12,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-// fixtures is the folder of recorded inputs, or the test is skipped.
-func fixtures(tb testing.TB, name string) string {
-	tb.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	path := filepath.Join(root, "fixtures", name)
-	if _, err := os.Stat(path); err != nil {
-		tb.Skipf("SKIPPED: no data at %s; set PITWALL_DATA", path)
-	}
-	return path
-}
+	"github.com/pitwall-io/pitwall/internal/recordings"
+)
 
 func cdFixtures(tb testing.TB) map[string][]byte {
 	tb.Helper()
-	files, err := filepath.Glob(filepath.Join(fixtures(tb, "cdevents"), "conformance", "*.json"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(tb, "fixtures", "cdevents"), "conformance", "*.json"))
 	require.NoError(tb, err)
 	require.Len(tb, files, 48)
 	all := map[string][]byte{}
@@ -49,7 +37,7 @@ type ghFixture struct {
 
 func ghFixtures(tb testing.TB) []ghFixture {
 	tb.Helper()
-	data, err := os.ReadFile(filepath.Join(fixtures(tb, "github-webhooks"), "deploy-related.json"))
+	data, err := os.ReadFile(filepath.Join(recordings.Path(tb, "fixtures", "github-webhooks"), "deploy-related.json"))
 	require.NoError(tb, err)
 	var events []struct {
 		Name     string            `json:"name"`

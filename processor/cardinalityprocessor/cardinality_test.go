@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +24,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/pitwall-io/pitwall/internal/limit"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/processor/cardinalityprocessor/internal/metadatatest"
 )
 
@@ -98,7 +98,7 @@ func TestRestartedMemberIsNoResetOfTheSum(t *testing.T) {
 }
 
 func TestHostileRequestsLeaveNoTrace(t *testing.T) {
-	dir := dataDir(t)
+	dir := recordings.Path(t)
 	good := func(g *rig) {
 		for i := range 20 {
 			g.now = g.now.Add(time.Second)
@@ -129,27 +129,6 @@ func TestHostileRequestsLeaveNoTrace(t *testing.T) {
 	good(dirty)
 	assert.Equal(t, clean.out.totals(false, "id"), dirty.out.totals(false, "id"))
 	assert.Empty(t, dirty.out.faults)
-}
-
-// dataDir is where the recorded data lies; the test is skipped where it does not.
-func dataDir(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("PITWALL_DATA")
-	if dir == "" {
-		root, err := os.Getwd()
-		require.NoError(t, err)
-		for root != "/" {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "../shared/data")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "fixtures")); err != nil {
-		t.Skipf("SKIPPED: no recorded data in %s; set PITWALL_DATA", strings.TrimSpace(dir))
-	}
-	return dir
 }
 
 // withProtection and withBoard stand for the slo and the optimization extension.
@@ -204,7 +183,7 @@ func TestSLOExtensionThatIsNamedMustBeThere(t *testing.T) {
 // realSeries are the label sets of 20,000 real series.
 func realSeries(t *testing.T) []map[string]string {
 	t.Helper()
-	f, err := os.Open(filepath.Join(dataDir(t), "fixtures/prom/20kseries.json.gz"))
+	f, err := os.Open(filepath.Join(recordings.Path(t), "fixtures/prom/20kseries.json.gz"))
 	require.NoError(t, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)

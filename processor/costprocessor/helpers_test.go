@@ -4,8 +4,6 @@ package costprocessor
 
 import (
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -123,28 +121,6 @@ func logsOf(attrs map[string]any, n int) plog.Logs {
 
 func resourceOf(td ptrace.Traces) map[string]any {
 	return td.ResourceSpans().At(0).Resource().Attributes().AsRaw()
-}
-
-// data is the folder of recorded data, or skips the test.
-func data(t testing.TB, elements ...string) string {
-	t.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		dir, err := os.Getwd()
-		require.NoError(t, err)
-		for {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
-				break
-			}
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "data")
-	}
-	path := filepath.Join(append([]string{root}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED, RECORDED DATA ABSENT: %s (set PITWALL_DATA)", path)
-	}
-	return path
 }
 
 func mustAmount(t *testing.T, v float64) money.Amount {

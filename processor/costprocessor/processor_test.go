@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/pitwall-io/pitwall/internal/cost/ownership"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
@@ -332,7 +333,7 @@ func TestResourcesThatDifferDoNotShareADecision(t *testing.T) {
 }
 
 func TestHostileRequestsNeitherPanicNorChangeWhatFollows(t *testing.T) {
-	dir := data(t, "fixtures", "otlp-badinput")
+	dir := recordings.Path(t, "fixtures", "otlp-badinput")
 	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
 	require.NoError(t, err)
 	sort.Strings(files)

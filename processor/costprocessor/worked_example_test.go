@@ -18,6 +18,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/focus"
 	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 	"github.com/pitwall-io/pitwall/receiver/focusreceiver"
 )
@@ -96,7 +97,7 @@ func workedExample(t *testing.T) *tagger {
 }
 
 func TestTheWorkedExampleFindsAnOwnerForTheWholeSample(t *testing.T) {
-	file, err := os.Open(data(t, "fixtures", "focus", "focus_sample.csv"))
+	file, err := os.Open(recordings.Path(t, "fixtures", "focus", "focus_sample.csv"))
 	require.NoError(t, err)
 	defer file.Close()
 	src, err := focus.OpenCSV(file)
@@ -161,7 +162,7 @@ func TestTheWorkedExampleFindsAnOwnerForTheWholeSample(t *testing.T) {
 }
 
 func TestTheWorkedExampleTagsWhatTheFocusReceiverReads(t *testing.T) {
-	sample, err := os.ReadFile(data(t, "fixtures", "focus", "focus_sample.csv"))
+	sample, err := os.ReadFile(recordings.Path(t, "fixtures", "focus", "focus_sample.csv"))
 	require.NoError(t, err)
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

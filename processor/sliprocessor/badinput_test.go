@@ -17,12 +17,13 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
 // TestHostileInputLeavesNoTrace sends each hostile request before good data: the good data must give the same result as alone.
 func TestHostileInputLeavesNoTrace(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(dataDir(t, "fixtures", "otlp-badinput"), "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t, "fixtures", "otlp-badinput"), "*.jsonl"))
 	require.NoError(t, err)
 	require.Len(t, files, 40)
 	run := func(t *testing.T, hostile []byte, name string) slo.Status {

@@ -7,7 +7,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"testing"
@@ -18,31 +17,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
-
-// dataDir finds the shared data beside the repository, or skips.
-func dataDir(t testing.TB, elem ...string) string {
-	t.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		dir, err := os.Getwd()
-		require.NoError(t, err)
-		for {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-				break
-			}
-			require.NotEqual(t, dir, filepath.Dir(dir), "no go.mod above the test")
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "data")
-	}
-	path := filepath.Join(append([]string{root}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED, NOT PROVEN: no real data at %s (set PITWALL_DATA)", path)
-	}
-	return path
-}
 
 func eachLine(t testing.TB, path string, visit func(line []byte)) {
 	t.Helper()
@@ -66,7 +43,7 @@ type fault struct {
 }
 
 func readFaults(t *testing.T) []fault {
-	text, err := os.ReadFile(dataDir(t, "trainticket", "faults.json"))
+	text, err := os.ReadFile(recordings.Path(t, "trainticket", "faults.json"))
 	require.NoError(t, err)
 	var faults []fault
 	require.NoError(t, json.Unmarshal(text, &faults))
@@ -83,7 +60,7 @@ func callers(t *testing.T) map[string]map[string]bool {
 	}
 	var links []link
 	unmarshaler := ptrace.JSONUnmarshaler{}
-	eachLine(t, dataDir(t, "trainticket", "traces.jsonl.gz"), func(line []byte) {
+	eachLine(t, recordings.Path(t, "trainticket", "traces.jsonl.gz"), func(line []byte) {
 		td, err := unmarshaler.UnmarshalTraces(line)
 		require.NoError(t, err)
 		for _, rs := range td.ResourceSpans().All() {
@@ -116,7 +93,7 @@ type island struct{ start, end time.Time }
 // TestTrainTicketFaultsAlertOnTheServiceAtFault replays a day of a real system. An objective per service on log severity is to
 // alert, within the island of a return or exception fault, on the service at fault or on one that calls it.
 func TestTrainTicketFaultsAlertOnTheServiceAtFault(t *testing.T) {
-	path := dataDir(t, "trainticket", "logs.jsonl.gz")
+	path := recordings.Path(t, "trainticket", "logs.jsonl.gz")
 	faults := readFaults(t)
 	settings := slo.DefaultSettings()
 	settings.Profile = slo.Demo()

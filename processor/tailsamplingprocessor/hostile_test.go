@@ -13,32 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
-// dataDir finds the shared recordings: $PITWALL_DATA, or ../shared/data from the root of the repository.
-func dataDir(t testing.TB) string {
-	if dir := os.Getenv("PITWALL_DATA"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	require.NoError(t, err)
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		require.NotEqual(t, parent, dir, "no go.mod above the package")
-		dir = parent
-	}
-	data := filepath.Join(filepath.Dir(dir), "shared", "data")
-	if _, err := os.Stat(data); err != nil {
-		t.Skipf("SKIPPED: no recordings at %s; set PITWALL_DATA", data)
-	}
-	return data
-}
-
 func hostileRequests(t *testing.T) (all []ptrace.Traces) {
-	files, err := filepath.Glob(filepath.Join(dataDir(t), "fixtures", "otlp-badinput", "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t), "fixtures", "otlp-badinput", "*.jsonl"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {

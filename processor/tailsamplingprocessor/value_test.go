@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/pitwall-io/pitwall/internal/sampling"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
 // recordedTrace is what the test knows of a trace, apart from the engine.
@@ -54,7 +56,7 @@ type fault struct {
 }
 
 func loadRecording(t *testing.T) *recording {
-	dir := filepath.Join(dataDir(t), "trainticket")
+	dir := filepath.Join(recordings.Path(t), "trainticket")
 	raw, err := os.ReadFile(filepath.Join(dir, "faults.json"))
 	require.NoError(t, err)
 	var faults []fault

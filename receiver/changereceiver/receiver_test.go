@@ -37,6 +37,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/pitwall-io/pitwall/internal/figures"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/receiver/changereceiver/internal/metadata"
 )
 
@@ -104,19 +105,6 @@ func (g *rig) gitHub(event string, body []byte) (int, answer) {
 	mac := hmac.New(sha256.New, []byte(gitHubSecret))
 	mac.Write(body)
 	return g.post("/github", string(body), "X-GitHub-Event", event, "X-GitHub-Delivery", "d", "X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
-}
-
-func fixtures(tb testing.TB, name string) string {
-	tb.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	path := filepath.Join(root, "fixtures", name)
-	if _, err := os.Stat(path); err != nil {
-		tb.Skipf("SKIPPED: no data at %s; set PITWALL_DATA", path)
-	}
-	return path
 }
 
 func plainly(id string) string {
@@ -305,7 +293,7 @@ func TestABatchIsTakenWholeOrNotAtAll(t *testing.T) {
 
 func TestEveryFixtureIsTakenAndAMutatedOneRefused(t *testing.T) {
 	g := newRig(t, func(c *Config) { c.MaxAge, c.RateLimit = 0, RateLimitConfig{RequestsPerSecond: 1, Burst: 10_000} })
-	files, err := filepath.Glob(filepath.Join(fixtures(t, "cdevents"), "conformance", "*.json"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t, "fixtures", "cdevents"), "conformance", "*.json"))
 	require.NoError(t, err)
 	require.Len(t, files, 48)
 	emitted := 0
@@ -323,7 +311,7 @@ func TestEveryFixtureIsTakenAndAMutatedOneRefused(t *testing.T) {
 		require.Equal(t, "schema", got.Reason)
 	}
 	assert.Equal(t, 8, emitted)
-	data, err := os.ReadFile(filepath.Join(fixtures(t, "github-webhooks"), "deploy-related.json"))
+	data, err := os.ReadFile(filepath.Join(recordings.Path(t, "fixtures", "github-webhooks"), "deploy-related.json"))
 	require.NoError(t, err)
 	var events []struct {
 		Name     string            `json:"name"`
@@ -391,7 +379,7 @@ func TestFlaggerHearsNothingAboveAccepted(t *testing.T) {
 
 func TestHostileInputChangesNothingForWhatComesAfter(t *testing.T) {
 	g, clean := newRig(t, func(c *Config) { c.RateLimit.Burst = 10_000 }), newRig(t)
-	files, err := filepath.Glob(filepath.Join(fixtures(t, "otlp-badinput"), "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(recordings.Path(t, "fixtures", "otlp-badinput"), "*.jsonl"))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), 38)
 	for _, file := range files {

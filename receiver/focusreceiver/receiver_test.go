@@ -32,6 +32,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/focus"
 	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/receiver/focusreceiver/internal/metadata"
 )
 
@@ -172,30 +173,8 @@ func zipped(t *testing.T, text []byte) []byte {
 	return b.Bytes()
 }
 
-// data is the folder of recorded data, or skips the test.
-func data(t *testing.T, elements ...string) string {
-	t.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		dir, err := os.Getwd()
-		require.NoError(t, err)
-		for {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
-				break
-			}
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "data")
-	}
-	path := filepath.Join(append([]string{root}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED, RECORDED DATA ABSENT: %s (set PITWALL_DATA)", path)
-	}
-	return path
-}
-
 func TestTheSampleLeavesAsMetricsWithItsControlTotals(t *testing.T) {
-	text, err := os.ReadFile(data(t, "fixtures", "focus", "focus_sample.csv"))
+	text, err := os.ReadFile(recordings.Path(t, "fixtures", "focus", "focus_sample.csv"))
 	require.NoError(t, err)
 	for name, content := range map[string][]byte{"sample.csv": text, "sample.csv.gz": zipped(t, text)} {
 		g := newRig(t, func(c *Config) { c.GroupBy = append(c.GroupBy, "tag:business_unit") })
@@ -399,13 +378,13 @@ func TestDirtyFilesAreRefusedAndGoodOnesAfterThemCount(t *testing.T) {
 // dirtyFiles are billing exports of other shapes and, as files, hostile telemetry requests.
 func dirtyFiles(t *testing.T) []string {
 	t.Helper()
-	azure, err := filepath.Glob(data(t, "fixtures", "opencost-azure") + "/billingexports/*/*.csv")
+	azure, err := filepath.Glob(recordings.Path(t, "fixtures", "opencost-azure") + "/billingexports/*/*.csv")
 	require.NoError(t, err)
 	require.Len(t, azure, 9)
-	commitments, err := filepath.Glob(data(t, "fixtures", "focus") + "/gen_*/*contract_commitment*.csv")
+	commitments, err := filepath.Glob(recordings.Path(t, "fixtures", "focus") + "/gen_*/*contract_commitment*.csv")
 	require.NoError(t, err)
 	require.Len(t, commitments, 3)
-	hostile, err := filepath.Glob(data(t, "fixtures", "otlp-badinput") + "/*.jsonl")
+	hostile, err := filepath.Glob(recordings.Path(t, "fixtures", "otlp-badinput") + "/*.jsonl")
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(hostile), 38)
 	var files []string

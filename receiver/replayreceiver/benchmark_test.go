@@ -24,15 +24,14 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/pitwall-io/pitwall/receiver/replayreceiver/internal/metadata"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
 // benchmarkTraces returns recorded traces as gzipped JSON lines: TrainTicket where it is present, generated ones otherwise.
 func benchmarkTraces(b *testing.B) string {
 	b.Helper()
-	if root := os.Getenv("PITWALL_DATA"); root != "" {
-		return filepath.Join(root, "trainticket", "traces.jsonl.gz")
-	}
-	if path := filepath.Join("..", "..", "..", "shared", "data", "trainticket", "traces.jsonl.gz"); exists(path) {
+	if path, err := recordings.Find("trainticket", "traces.jsonl.gz"); err == nil {
 		return path
 	}
 	b.Log("REAL DATA IS ABSENT: generated traces are played instead")
@@ -49,11 +48,6 @@ func benchmarkTraces(b *testing.B) string {
 	}
 	require.NoError(b, z.Close())
 	return path
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // generated returns a request of spans like those of a small shop.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
 // signalOfName tells the signal of a fixture from its name.
@@ -24,7 +26,7 @@ func signalOfName(name string) signal {
 }
 
 func TestHostileRequestsPassOrAreCountedAndChangeNothingAfterThem(t *testing.T) {
-	dir := realData(t, "fixtures", "otlp-badinput")
+	dir := recordings.Path(t, "fixtures", "otlp-badinput")
 	fixtures, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
 	require.NoError(t, err)
 	require.Len(t, fixtures, 40)
@@ -82,7 +84,7 @@ func dataOfCalls(calls []call) (data []string) {
 }
 
 func TestAllHostileRequestsInOneFileOfEachSignal(t *testing.T) {
-	dir := realData(t, "fixtures", "otlp-badinput")
+	dir := recordings.Path(t, "fixtures", "otlp-badinput")
 	for _, format := range []string{"t.jsonl", "t.pb"} {
 		cfg := testConfig()
 		for _, s := range signals {
@@ -122,7 +124,7 @@ func TestTrainTicketIsPlayedWholeInOrderAndTheSameEachTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays 284 MB twice")
 	}
-	dir := realData(t, "trainticket")
+	dir := recordings.Path(t, "trainticket")
 	play := func(decoders, readAhead int) ([]call, map[string]int64) {
 		cfg := testConfig()
 		cfg.Rebase = "2031-05-06T07:08:09Z"

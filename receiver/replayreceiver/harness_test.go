@@ -221,25 +221,3 @@ func read(tb testing.TB, path string) string {
 	return string(content)
 }
 
-// realData returns a path under the shared data; it skips the test with one line when there is none.
-func realData(tb testing.TB, elements ...string) string {
-	tb.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		dir, err := os.Getwd()
-		require.NoError(tb, err)
-		for {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-				break
-			}
-			require.NotEqual(tb, dir, filepath.Dir(dir), "no go.mod above the package")
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "data")
-	}
-	path := filepath.Join(append([]string{root}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		tb.Skipf("REAL DATA IS ABSENT, THIS TEST DID NOT RUN: %s", path)
-	}
-	return path
-}

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/tests/harness"
 	"github.com/pitwall-io/pitwall/tests/otlpload"
 )
@@ -220,7 +221,7 @@ func (c *collector) result(t *testing.T, good *otlpload.Recording) ([]objective,
 }
 
 func TestGoodDataGivesTheSameResultAfterBadData(t *testing.T) {
-	dir := harness.Data(t, "fixtures", "otlp-badinput")
+	dir := recordings.Path(t, "fixtures", "otlp-badinput")
 	bad, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
 	require.NoError(t, err)
 	require.Len(t, bad, fixtures)

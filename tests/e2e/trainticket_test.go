@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/pitwall-io/pitwall/internal/figures"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/tests/harness"
 )
 
@@ -37,7 +38,7 @@ type island struct{ start, end time.Time }
 // error logs in the service at fault or in one that calls it; a signal that fires between the fault and the end of its island, and
 // names such a service, has found it.
 func TestTrainTicketFaultsAreNamedBySignals(t *testing.T) {
-	recording := harness.Data(t, "trainticket")
+	recording := recordings.Path(t, "trainticket")
 	binary := harness.Binary(t, "pitwall-sidecar")
 	signalsFile := filepath.Join(t.TempDir(), "signals.jsonl")
 	at := newEndpoints(t)

@@ -193,16 +193,6 @@ func TestBinaryIsTakenFromTheNamedDirectory(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "pitwall"), Binary(t, "pitwall"))
 }
 
-func TestDataIsTakenFromTheNamedDirectoryOrSkipped(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv(DataVariable, dir)
-	assert.Equal(t, dir, Data(t))
-	t.Run("absent", func(t *testing.T) {
-		Data(t, "no-such-recording")
-		t.Error("a test without its recording must not run on")
-	})
-}
-
 func TestPeerIsFoundOrSkipped(t *testing.T) {
 	assert.NotEmpty(t, Peer(t, "sh"))
 	t.Run("absent", func(t *testing.T) {

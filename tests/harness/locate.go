@@ -3,51 +3,24 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
-const (
-	rootModule = "module github.com/pitwall-io/pitwall"
+// BinDirVariable names a directory that holds ready binaries; it wins over
+// the repository's bin directory.
+const BinDirVariable = "PITWALL_BIN_DIR"
 
-	// BinDirVariable names a directory that holds ready binaries; it wins over
-	// the repository's bin directory.
-	BinDirVariable = "PITWALL_BIN_DIR"
-
-	// DataVariable names the directory with the recordings.
-	DataVariable = "PITWALL_DATA"
-)
-
-var errNoRoot = errors.New("no go.mod of the main module above the working directory")
-
-// FindRoot walks up from the working directory to the repository's root.
-func FindRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if first, _, _ := strings.Cut(string(text), "\n"); err == nil && strings.TrimSpace(first) == rootModule {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errNoRoot
-		}
-		dir = parent
-	}
-}
-
-// Root is FindRoot for a test.
+// Root is the repository's root.
 func Root(t testing.TB) string {
 	t.Helper()
-	root, err := FindRoot()
+	root, err := recordings.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +41,7 @@ func FindBinary(name string) (string, error) {
 		}
 		return path, nil
 	}
-	root, err := FindRoot()
+	root, err := recordings.Root()
 	if err != nil {
 		return "", err
 	}
@@ -121,38 +94,6 @@ func Supervisor(t testing.TB) string {
 		"github.com/open-telemetry/opentelemetry-collector-contrib/cmd/opampsupervisor")
 	if err != nil {
 		t.Fatalf("opamp supervisor: %v", err)
-	}
-	return path
-}
-
-// FindData returns the directory of the recordings, or an error where this
-// machine has none.
-func FindData() (string, error) {
-	dir := os.Getenv(DataVariable)
-	if dir == "" {
-		root, err := FindRoot()
-		if err != nil {
-			return "", err
-		}
-		dir = filepath.Join(root, "..", "shared", "data")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		return "", err
-	}
-	return filepath.Abs(dir)
-}
-
-// Data returns a path below the recordings. The test is skipped where it is
-// absent, also in CI: the recordings are not part of the repository.
-func Data(t testing.TB, elem ...string) string {
-	t.Helper()
-	dir, err := FindData()
-	if err != nil {
-		t.Skipf("SKIPPED, NO RECORDINGS (set %s): %v", DataVariable, err)
-	}
-	path := filepath.Join(append([]string{dir}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED, RECORDING ABSENT: %v", err)
 	}
 	return path
 }

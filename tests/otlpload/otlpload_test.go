@@ -20,7 +20,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/grpc/codes"
 
-	"github.com/pitwall-io/pitwall/tests/harness"
+
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
 func generate(t *testing.T, s Synthetic) *Recording {
@@ -219,7 +220,7 @@ func TestACancelledSenderStopsAndStillCounts(t *testing.T) {
 }
 
 func TestRecordedTracesCanBeRead(t *testing.T) {
-	recording, err := Read(harness.Data(t, "trainticket", "traces.jsonl.gz"), DefaultSpansPerRequest)
+	recording, err := Read(recordings.Path(t, "trainticket", "traces.jsonl.gz"), DefaultSpansPerRequest)
 	require.NoError(t, err)
 	assert.Greater(t, recording.Spans, 100_000)
 	assert.Greater(t, recording.Length, time.Hour)

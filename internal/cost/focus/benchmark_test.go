@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pitwall-io/pitwall/internal/cost/focus"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
 // bigRows is the size of the file that the benchmark reads.
@@ -21,7 +22,7 @@ const bigRows = 50_000
 // bigFile is a FOCUS 1.3 file of at least n rows and 65 columns: the generated sample over and over.
 func bigFile(t testing.TB, n int) *repeated {
 	t.Helper()
-	text, err := os.ReadFile(data(t, "fixtures", "focus", "gen_aws", "focus_1_3_cost_and_usage_aws.csv"))
+	text, err := os.ReadFile(recordings.Path(t, "fixtures", "focus", "gen_aws", "focus_1_3_cost_and_usage_aws.csv"))
 	require.NoError(t, err)
 	head, body, ok := bytes.Cut(text, []byte("\n"))
 	require.True(t, ok)

@@ -21,29 +21,8 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/focus"
 	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 )
-
-// data is the folder of recorded data, or skips the test.
-func data(t testing.TB, elements ...string) string {
-	t.Helper()
-	root := os.Getenv("PITWALL_DATA")
-	if root == "" {
-		dir, err := os.Getwd()
-		require.NoError(t, err)
-		for {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
-				break
-			}
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "data")
-	}
-	path := filepath.Join(append([]string{root}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED, RECORDED DATA ABSENT: %s (set PITWALL_DATA)", path)
-	}
-	return path
-}
 
 const header = "BilledCost,EffectiveCost,ContractedCost,ListCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,BillingAccountId,ProviderName,ServiceName,Tags\n"
 
@@ -73,7 +52,7 @@ func sums(r focus.Report) [4]string {
 }
 
 func TestTheSamplesControlTotalsAreReproducedToTheLastDigit(t *testing.T) {
-	file, err := os.Open(data(t, "fixtures", "focus", "focus_sample.csv"))
+	file, err := os.Open(recordings.Path(t, "fixtures", "focus", "focus_sample.csv"))
 	require.NoError(t, err)
 	defer file.Close()
 	src, err := focus.OpenCSV(file)
@@ -103,7 +82,7 @@ func TestTheSamplesControlTotalsAreReproducedToTheLastDigit(t *testing.T) {
 }
 
 func TestGeneratedFilesOfEveryProviderAreRead(t *testing.T) {
-	files, err := filepath.Glob(data(t, "fixtures", "focus") + "/gen_*/*.csv")
+	files, err := filepath.Glob(recordings.Path(t, "fixtures", "focus") + "/gen_*/*.csv")
 	require.NoError(t, err)
 	require.Len(t, files, 6)
 	for _, path := range files {
@@ -132,7 +111,7 @@ func TestGeneratedFilesOfEveryProviderAreRead(t *testing.T) {
 }
 
 func TestOtherBillingExportsAreRefusedWithLineColumnAndReason(t *testing.T) {
-	files, err := filepath.Glob(data(t, "fixtures", "opencost-azure") + "/billingexports/*/*.csv")
+	files, err := filepath.Glob(recordings.Path(t, "fixtures", "opencost-azure") + "/billingexports/*/*.csv")
 	require.NoError(t, err)
 	require.Len(t, files, 9)
 	for _, path := range files {

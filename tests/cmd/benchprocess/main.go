@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/tests/harness"
 	"github.com/pitwall-io/pitwall/tests/otlpload"
 )
@@ -84,8 +85,8 @@ func findBinary(path string) (string, error) {
 // findLoad decodes the recording once, so that only sending is measured.
 func findLoad(path string, size int) (*otlpload.Recording, string, error) {
 	if path == "" {
-		if data, err := harness.FindData(); err == nil {
-			path = filepath.Join(data, "trainticket", "traces.jsonl.gz")
+		if recorded, err := recordings.Find("trainticket", "traces.jsonl.gz"); err == nil {
+			path = recorded
 		}
 	}
 	if path == "" {
