@@ -118,6 +118,7 @@ type objective struct {
 	digest     string
 	id         [digestSize]byte // the digest's bytes
 	layout     layout
+	profile    *Profile  // its alert rules
 	thresholds []float64 // one a rule
 	groups     map[string]*group
 	overflow   *group
@@ -177,7 +178,8 @@ func New(settings Settings, objectives []Objective) (*Engine, error) {
 		}
 		state := &objective{
 			Objective: o, digest: o.Digest(), groups: map[string]*group{}, swept: noTime,
-			layout: newLayout(e.fine, append(slices.Clone(windows), time.Duration(o.Window)), settings.MaxLateness),
+			profile: &e.settings.Profile,
+			layout:  newLayout(e.fine, append(slices.Clone(windows), time.Duration(o.Window)), settings.MaxLateness),
 		}
 		if _, err := hex.Decode(state.id[:], []byte(state.digest)); err != nil {
 			return nil, fmt.Errorf("%w %s: digest: %w", errObjective, o.Name, err)
@@ -315,7 +317,7 @@ func (e *Engine) groupLocked(o *objective, key string) *group {
 func (e *Engine) newGroup(o *objective, key string, values []string) *group {
 	return &group{
 		key: key, values: values, series: newSeries(o.layout), edge: noTime, latest: noTime,
-		alerts: make([]alertState, len(e.settings.Profile.Rules)),
+		alerts: make([]alertState, len(o.profile.Rules)),
 	}
 }
 
@@ -428,6 +430,16 @@ func burnOf(c Counts, target float64) *float64 {
 		return &b
 	}
 	return nil
+}
+
+// counted is what the window that ends at t holds.
+func (o *objective) counted(g *group, t int64, window time.Duration) Counts {
+	return g.series.window(t, window)
+}
+
+// remaining is the share of the error budget that is left at t; nil where nothing is known.
+func (o *objective) remaining(g *group, t int64) *float64 {
+	return budgetRemaining(g.series.window(t, time.Duration(o.Window)), o.Target)
 }
 
 func budgetRemaining(c Counts, target float64) *float64 {

@@ -11,14 +11,14 @@ import (
 // runs ahead blinds no other, and a replay fires where the live run did.
 func (e *Engine) judgeLocked(o *objective, g *group) {
 	end := g.edge + int64(e.fine) - 1
-	for i, rule := range e.settings.Profile.Rules {
+	for i, rule := range o.profile.Rules {
 		r := reading{
-			short: g.series.window(end, time.Duration(rule.Short)), threshold: o.thresholds[i], slice: g.edge, at: g.latest,
+			short: o.counted(g, end, time.Duration(rule.Short)), threshold: o.thresholds[i], slice: g.edge, at: g.latest,
 		}
 		if r.short.Bad == 0 && !g.alerts[i].firing {
 			continue
 		}
-		r.long = g.series.window(end, time.Duration(rule.Long))
+		r.long = o.counted(g, end, time.Duration(rule.Long))
 		r.young = end-e.first < int64(rule.Short)
 		r.significant = significant(r.long, o.Target, e.settings.Significance, e.settings.MinBadEvents)
 		if g.alerts[i].step(r, o.Target, time.Duration(rule.Short)) {
@@ -40,7 +40,7 @@ func (e *Engine) expireLocked() {
 }
 
 func (e *Engine) expireGroupLocked(o *objective, g *group, now int64) {
-	for i, rule := range e.settings.Profile.Rules {
+	for i, rule := range o.profile.Rules {
 		if !g.alerts[i].firing || now-g.latest <= int64(rule.Long) {
 			continue
 		}
@@ -53,13 +53,13 @@ func (e *Engine) expireGroupLocked(o *objective, g *group, now int64) {
 }
 
 func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, reason ResolveReason) {
-	long := e.settings.Profile.Rules[rule].Long
+	long := o.profile.Rules[rule].Long
 	t := Transition{
-		Objective: o.Objective, Service: o.service(g), Group: o.group(g), Profile: e.settings.Profile.Name,
-		Rule: e.settings.Profile.Rules[rule], Firing: g.alerts[rule].firing, Reason: reason,
+		Objective: o.Objective, Service: o.service(g), Group: o.group(g), Profile: o.profile.Name,
+		Rule: o.profile.Rules[rule], Firing: g.alerts[rule].firing, Reason: reason,
 		At: unix(r.at), StartedAt: unix(g.alerts[rule].startedAt), Threshold: r.threshold,
 		BurnLong: burnOf(r.long, o.Target), BurnShort: burnOf(r.short, o.Target),
-		BudgetRemaining: budgetRemaining(g.series.window(r.at, time.Duration(o.Window)), o.Target),
+		BudgetRemaining: o.remaining(g, r.at),
 		Coverage:        e.coverage.share(r.at, time.Duration(long)),
 		Good:            r.long.Good.Float(), Bad: r.long.Bad.Float(),
 		Exemplars: g.exemplars.recent(r.at-int64(long), AlertExemplars),

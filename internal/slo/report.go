@@ -46,7 +46,7 @@ func (e *Engine) unseenLocked(o *objective) Status {
 	if e.now != noTime {
 		s.Coverage = e.coverage.share(e.now, time.Duration(o.Window))
 	}
-	for _, w := range e.settings.Profile.Windows {
+	for _, w := range o.profile.Windows {
 		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String()})
 	}
 	return s
@@ -55,7 +55,7 @@ func (e *Engine) unseenLocked(o *objective) Status {
 func (e *Engine) headerLocked(o *objective) Status {
 	s := Status{
 		Name: o.Name, Owner: o.Owner, Runbook: o.Runbook, Target: o.Target, Window: o.Window.String(),
-		AlertProfile: e.settings.Profile.Name,
+		AlertProfile: o.profile.Name,
 	}
 	if e.now != noTime {
 		s.AsOf = unix(e.now)
@@ -78,12 +78,12 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 	counts := g.series.window(at, window)
 	s.Good, s.Bad = counts.Good.Float(), counts.Bad.Float()
 	s.Coverage = e.coverage.share(e.now, window)
-	for _, w := range e.settings.Profile.Windows {
-		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String(), Rate: burnOf(g.series.window(at, time.Duration(w)), o.Target)})
+	for _, w := range o.profile.Windows {
+		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String(), Rate: burnOf(o.counted(g, at, time.Duration(w)), o.Target)})
 	}
 	for i, a := range g.alerts {
 		if a.firing {
-			r := e.settings.Profile.Rules[i]
+			r := o.profile.Rules[i]
 			s.Alerts = append(s.Alerts, FiringAlert{Name: r.Name, Severity: r.Severity, Since: unix(a.startedAt)})
 		}
 	}

@@ -56,7 +56,7 @@ func (e *Engine) Snapshot() []Part {
 			g.dirty = false
 			changed = changed || !g.stored
 			g.stored = true
-			parts = append(parts, Part{Key: groupPart(o.digest, g.key), Value: seal(e.encodeGroup(g))})
+			parts = append(parts, Part{Key: groupPart(o.digest, g.key), Value: seal(e.encodeGroup(o, g))})
 		}
 		for _, key := range o.deleted {
 			if _, back := o.groups[key]; !back {
@@ -152,7 +152,7 @@ func (e *Engine) restoreObjective(o *objective, get func(string) ([]byte, error)
 		var g *group
 		if err == nil && ok && body != nil {
 			g = e.newGroup(o, key, values)
-			ok = e.decodeGroup(g, body)
+			ok = e.decodeGroup(o, g, body)
 		}
 		if err != nil || !ok || body == nil {
 			damaged = append(damaged, fmt.Errorf("objective %s, group %q: %w", o.Name, values, ErrDamaged))
@@ -359,13 +359,13 @@ func emptyRings(like []ring) []ring {
 	return rings
 }
 
-func (e *Engine) encodeGroup(g *group) []byte {
+func (e *Engine) encodeGroup(o *objective, g *group) []byte {
 	var w encoder
 	w.int(g.edge)
 	w.int(g.latest)
 	w.uint(uint64(len(g.alerts)))
 	for i, a := range g.alerts {
-		w.text(e.settings.Profile.Rules[i].Name)
+		w.text(o.profile.Rules[i].Name)
 		w.flag(a.firing)
 		w.int(a.startedAt)
 		w.int(a.clearSince)
@@ -396,14 +396,14 @@ func (e *Engine) encodeGroup(g *group) []byte {
 	return w
 }
 
-func (e *Engine) decodeGroup(g *group, body []byte) bool {
+func (e *Engine) decodeGroup(o *objective, g *group, body []byte) bool {
 	d := decoder{rest: body}
 	g.edge, g.latest = d.int(), d.int()
 	for range d.length() {
 		name := d.text()
 		a := alertState{firing: d.flag(), startedAt: d.int(), clearSince: d.int(), seen: d.int()}
 		// The rules may have changed since: an alert of a rule that is gone ends with it.
-		if i := slices.IndexFunc(e.settings.Profile.Rules, func(r Rule) bool { return r.Name == name }); i >= 0 {
+		if i := slices.IndexFunc(o.profile.Rules, func(r Rule) bool { return r.Name == name }); i >= 0 {
 			g.alerts[i] = a
 		}
 	}
