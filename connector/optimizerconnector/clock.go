@@ -4,7 +4,7 @@ package optimizerconnector
 
 import "time"
 
-// eventClock tells event time: the latest event time seen, and in silence as much later as the clock has moved on since.
+// eventClock tells event time: the latest event time seen. How much later it is in silence is for the reader to decide.
 type eventClock struct {
 	watermark time.Time
 	// readAt is what the clock said when the watermark was set.
@@ -13,18 +13,15 @@ type eventClock struct {
 
 // observe takes an event time seen when the clock said read. Event time never goes back.
 func (c *eventClock) observe(event, read time.Time) {
-	if c.watermark.IsZero() || event.After(c.at(read)) {
+	if event.After(c.watermark) {
 		c.watermark, c.readAt = event, read
 	}
 }
 
-// at returns the event time when the clock says read; before anything was seen it is the clock's.
-func (c *eventClock) at(read time.Time) time.Time {
+// inSilence returns the event time if nothing has happened since the watermark was set; before anything was seen it is the clock's.
+func (c *eventClock) inSilence(read time.Time) time.Time {
 	if c.watermark.IsZero() {
 		return read
 	}
-	if silence := read.Sub(c.readAt); silence > 0 {
-		return c.watermark.Add(silence)
-	}
-	return c.watermark
+	return c.watermark.Add(max(read.Sub(c.readAt), 0))
 }

@@ -23,6 +23,8 @@ type Config struct {
 	SignalTTL time.Duration `mapstructure:"signal_ttl"`
 	// MaxFuture is how far ahead of the clock an alert record may lie. Those beyond are dropped and counted.
 	MaxFuture time.Duration `mapstructure:"max_future"`
+	// EvaluationInterval is how often, in event time, detectors are asked what they found. An alert is looked at at once.
+	EvaluationInterval time.Duration `mapstructure:"evaluation_interval"`
 	// OutboxSize bounds the envelopes that wait while the next consumer refuses them. When it is full, the oldest is dropped and
 	// counted.
 	OutboxSize int `mapstructure:"outbox_size"`
@@ -44,6 +46,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: signal_ttl must be at least 1m (got %s)", errConfig, c.SignalTTL)
 	case c.MaxFuture < 0:
 		return fmt.Errorf("%w: max_future must not be negative (got %s)", errConfig, c.MaxFuture)
+	case c.EvaluationInterval < time.Second || c.EvaluationInterval > time.Hour:
+		return fmt.Errorf("%w: evaluation_interval must be between 1s and 1h (got %s)", errConfig, c.EvaluationInterval)
 	case c.OutboxSize <= 0:
 		return fmt.Errorf("%w: outbox_size must be positive (got %d)", errConfig, c.OutboxSize)
 	}
@@ -57,9 +61,10 @@ func (c *Config) Validate() error {
 
 func createDefaultConfig() component.Config {
 	return &Config{
-		MaxActiveSignals: 10_000,
-		SignalTTL:        24 * time.Hour,
-		MaxFuture:        time.Minute,
-		OutboxSize:       1_000,
+		MaxActiveSignals:   10_000,
+		SignalTTL:          24 * time.Hour,
+		MaxFuture:          time.Minute,
+		EvaluationInterval: 10 * time.Second,
+		OutboxSize:         1_000,
 	}
 }

@@ -23,12 +23,13 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 	}{
 		"defaults": {config: createDefaultConfig().(*Config)},
 		"all": {config: &Config{
-			Storage: &id, MaxActiveSignals: 50, SignalTTL: 2 * time.Hour, MaxFuture: 5 * time.Second, OutboxSize: 10,
-			EvidenceAttributes: []string{"tenant.id"},
+			Storage: &id, MaxActiveSignals: 50, SignalTTL: 2 * time.Hour, MaxFuture: 5 * time.Second, EvaluationInterval: 30 * time.Second,
+			OutboxSize: 10, EvidenceAttributes: []string{"tenant.id"},
 		}},
 		"no_active":       {err: "max_active_signals must be between 1 and 1000000 (got 0)"},
 		"short_ttl":       {err: "signal_ttl must be at least 1m (got 1s)"},
 		"negative_future": {err: "max_future must not be negative (got -1s)"},
+		"short_interval":  {err: "evaluation_interval must be between 1s and 1h (got 1ms)"},
 		"no_outbox":       {err: "outbox_size must be positive (got 0)"},
 		"empty_attribute": {err: "evidence_attributes[1] must not be empty"},
 	} {

@@ -53,21 +53,34 @@ func (c *instance) Shutdown(ctx context.Context) error {
 	return c.registry.shutdown(ctx, c.id, c.started)
 }
 
-// ConsumeTraces counts the spans; no detector of this version reads them.
+// ConsumeTraces shows the spans to the detectors that read spans.
 func (c *instance) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	c.engine.countItems(ctx, "traces", td.SpanCount())
+	for _, r := range c.engine.detectors.spans {
+		r.readTraces(td)
+	}
+	c.engine.consumed(ctx, latestSpan(td), false)
 	return nil
 }
 
-// ConsumeMetrics counts the data points; no detector of this version reads them.
+// ConsumeMetrics shows the data points to the detectors that read them.
 func (c *instance) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	c.engine.countItems(ctx, "metrics", md.DataPointCount())
+	for _, r := range c.engine.detectors.points {
+		r.readMetrics(md)
+	}
+	c.engine.consumed(ctx, latestPoint(md), false)
 	return nil
 }
 
-// ConsumeLogs takes the alert transitions of objectives and counts all other records.
+// ConsumeLogs takes changes, and shows the records to the detectors that read them.
 func (c *instance) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	c.engine.countItems(ctx, "logs", ld.LogRecordCount())
-	c.engine.consumeAlerts(ctx, ld)
+	c.engine.consumeChanges(ctx, ld)
+	urgent := false
+	for _, r := range c.engine.detectors.records {
+		urgent = r.readLogs(ld) || urgent
+	}
+	c.engine.consumed(ctx, latestRecord(ld), urgent)
 	return nil
 }

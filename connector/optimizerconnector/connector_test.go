@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/connector"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
@@ -98,9 +99,16 @@ func (c *fakeClient) Set(_ context.Context, key string, value []byte) error {
 	return c.s.fail
 }
 
-func (*fakeClient) Delete(context.Context, string) error               { return nil }
-func (*fakeClient) Batch(context.Context, ...*storage.Operation) error { return nil }
-func (*fakeClient) Close(context.Context) error                        { return nil }
+func (*fakeClient) Delete(context.Context, string) error { return nil }
+func (c *fakeClient) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	for _, op := range ops {
+		if err := c.Set(ctx, op.Key, op.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+func (*fakeClient) Close(context.Context) error { return nil }
 
 // fakeBoard numbers what is published.
 type fakeBoard struct {
@@ -150,6 +158,7 @@ type rig struct {
 	registry *registry
 	logs     *instance
 	traces   *instance
+	settings connector.Settings
 }
 
 func newRig(t *testing.T, h host, change func(*Config)) *rig {
@@ -162,6 +171,7 @@ func newRig(t *testing.T, h host, change func(*Config)) *rig {
 	require.NoError(t, cfg.Validate())
 	r.registry = newRegistry(r.clock.read)
 	set := metadatatest.NewSettings(r.tel)
+	r.settings = set
 	var err error
 	r.traces, err = r.registry.instance(set, cfg, r.next)
 	require.NoError(t, err)
@@ -413,7 +423,7 @@ func TestFiringSignalsLiveThroughARestart(t *testing.T) {
 	require.NotEmpty(t, store.values)
 
 	after := newRig(t, host{id: store}, withStorage)
-	assert.Equal(t, 1, after.logs.engine.detector.Active())
+	assert.Equal(t, 1, after.logs.engine.loop.Active())
 	after.consume(alertLog("resolved", t0.Add(time.Minute), nil))
 	got := after.signals()
 	require.Len(t, got, 1)
@@ -423,7 +433,7 @@ func TestFiringSignalsLiveThroughARestart(t *testing.T) {
 	// The tick keeps the state too, without waiting for an orderly end.
 	after.logs.engine.tick(t.Context())
 	third := newRig(t, host{id: store}, withStorage)
-	assert.Zero(t, third.logs.engine.detector.Active())
+	assert.Zero(t, third.logs.engine.loop.Active())
 }
 
 func TestBrokenStorageIsReportedAndDoesNotStopTheWork(t *testing.T) {
@@ -655,16 +665,16 @@ func TestBadInputPassesAndChangesNothing(t *testing.T) {
 
 func TestEventClock(t *testing.T) {
 	var c eventClock
-	assert.Equal(t, t0, c.at(t0), "before anything was seen, the clock")
+	assert.Equal(t, t0, c.inSilence(t0), "before anything was seen, the clock")
 	past := t0.Add(-time.Hour)
 	c.observe(past, t0)
-	assert.Equal(t, past, c.at(t0))
-	assert.Equal(t, past.Add(time.Minute), c.at(t0.Add(time.Minute)), "silence moves with the clock")
+	assert.Equal(t, past, c.inSilence(t0))
+	assert.Equal(t, past.Add(time.Minute), c.inSilence(t0.Add(time.Minute)), "silence moves with the clock")
 	c.observe(past.Add(time.Second), t0.Add(time.Minute))
-	assert.Equal(t, past.Add(time.Minute), c.at(t0.Add(time.Minute)), "event time never goes back")
-	c.observe(past.Add(time.Hour), t0.Add(time.Minute))
-	assert.Equal(t, past.Add(time.Hour), c.at(t0.Add(time.Minute)))
-	assert.Equal(t, past.Add(time.Hour), c.at(t0), "nor does it when the clock does")
+	assert.Equal(t, past.Add(time.Second), c.watermark, "a pause that was none leaves no trace")
+	c.observe(past, t0.Add(time.Minute))
+	assert.Equal(t, past.Add(time.Second), c.watermark, "event time never goes back")
+	assert.Equal(t, past.Add(time.Second), c.inSilence(t0), "nor does it when the clock does")
 }
 
 func TestComponentIDsHaveEnginesOfTheirOwn(t *testing.T) {

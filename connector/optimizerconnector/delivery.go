@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 
+	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/signallog"
 )
@@ -34,9 +35,12 @@ func (e *engine) flush(ctx context.Context) {
 	e.sending.Lock()
 	defer e.sending.Unlock()
 	e.mu.Lock()
-	waiting := e.outbox
-	e.outbox = nil
+	waiting, changes := e.outbox, e.changes.unsent
+	e.outbox, e.changes.unsent = nil, nil
 	e.mu.Unlock()
+	if len(changes) > 0 {
+		e.tellChanges(ctx, changes)
+	}
 	if len(waiting) == 0 {
 		return
 	}
@@ -68,6 +72,22 @@ func (e *engine) flush(ctx context.Context) {
 	default:
 		e.log.Warn("signals wait: the next consumer refused them for now", zap.Int("signals", len(sent)), zap.Error(err))
 		e.putBack(ctx, sent)
+	}
+}
+
+// tellChanges sends the changes that were seen in telemetry, for backends to mark. They are in the detectors' hands already, so those
+// that the next consumer refuses are lost to backends alone, and counted.
+func (e *engine) tellChanges(ctx context.Context, changes []detect.Change) {
+	logs := plog.NewLogs()
+	observed := pcommon.NewTimestampFromTime(e.clock())
+	for _, c := range changes {
+		appendChange(logs, e.scope, e.version, observed, c)
+	}
+	if err := e.next.ConsumeLogs(ctx, logs); err != nil {
+		for range changes {
+			e.countChange(ctx, "not_told")
+		}
+		e.log.Warn("changes seen in telemetry were not told", zap.Int("changes", len(changes)), zap.Error(err))
 	}
 }
 

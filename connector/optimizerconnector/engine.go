@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -23,21 +24,27 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadata"
-	"github.com/pitwall-io/pitwall/internal/detect/burn"
+	"github.com/pitwall-io/pitwall/internal/detect"
+	"github.com/pitwall-io/pitwall/internal/loop"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
 const (
-	// tickInterval is how often signals expire, refused envelopes are offered again and the state is kept.
+	// tickInterval is how often refused envelopes are offered again, silence is noticed and the state is kept.
 	tickInterval = time.Second
-	// windowRefresh is how often the objectives' windows are read from the slo extension.
-	windowRefresh = 30 * time.Second
+	// silence is how long nothing with an event time must have come before the clock moves event time on. It is long enough that the
+	// pauses of a replay do not, so that a replay says the same at any speed.
+	silence = 30 * time.Second
+	// maxCatchUp is how many evaluations one jump of event time makes up for; a longer gap held no telemetry to look at.
+	maxCatchUp = 360
+	// rememberedChanges bounds the changes known by id.
+	rememberedChanges = 10_000
 )
 
 // engine is what all instances of one component id share.
 //
-// Lock order: sending, then mu. mu is never held while another component is called, except for storage.
+// Lock order: stepping, sending, mu. mu is never held while another component is called, except for storage.
 type engine struct {
 	cfg       *Config
 	id        component.ID
@@ -46,6 +53,7 @@ type engine struct {
 	log       *zap.Logger
 	clock     func() time.Time
 	telemetry *metadata.TelemetryBuilder
+	detectors detectors
 
 	board    signal.Board
 	statuses []slo.StatusReader
@@ -53,19 +61,23 @@ type engine struct {
 	stop     chan struct{}
 	done     chan struct{}
 
+	// stepping keeps evaluations in the order of event time.
+	stepping sync.Mutex
 	// sending keeps envelopes in order on their way out.
 	sending sync.Mutex
 
-	mu       sync.Mutex
-	storage  storage.Client
-	detector *burn.Detector
-	now      eventClock
+	mu      sync.Mutex
+	storage storage.Client
+	loop    *loop.Loop
+	now     eventClock
+	// due is the event time of the next evaluation; zero before anything was seen.
+	due time.Time
+	// stepped is the event time of the last evaluation: no later one is before it.
+	stepped  time.Time
 	outbox   []signal.Envelope
-	// windows are the objectives' own windows by objective name, as the slo extension last gave them.
-	windows     map[string]time.Duration
-	windowsRead time.Time
-	dirty       bool
-	nextSave    time.Time
+	changes  changeMemory
+	dirty    bool
+	nextSave time.Time
 }
 
 func newEngine(set connector.Settings, cfg *Config, clock func() time.Time) (*engine, error) {
@@ -75,17 +87,19 @@ func newEngine(set connector.Settings, cfg *Config, clock func() time.Time) (*en
 	}
 	e := &engine{
 		cfg: cfg, id: set.ID, version: set.BuildInfo.Version, scope: metadata.ScopeName, log: set.Logger, clock: clock, telemetry: telemetry,
-		detector: burn.New(burn.Settings{
-			MaxActive: cfg.MaxActiveSignals,
-			TTL:       cfg.SignalTTL,
-			Allow:     signal.NewAllowList(cfg.EvidenceAttributes...),
-		}),
-		windows: map[string]time.Duration{},
+		loop:    loop.New(loop.Settings{MaxActive: cfg.MaxActiveSignals}),
+		changes: newChangeMemory(rememberedChanges),
 	}
+	e.detectors = newDetectors(surroundings{
+		cfg: cfg, log: set.Logger, telemetry: telemetry, clock: clock, statuses: e.readStatuses,
+		allow: signal.NewAllowList(cfg.EvidenceAttributes...),
+	})
 	return e, errors.Join(
-		telemetry.RegisterOptimizerSignalsActiveCallback(e.observeLocked(func() int { return e.detector.Active() })),
+		telemetry.RegisterOptimizerSignalsActiveCallback(e.observeLocked(func() int { return e.loop.Active() })),
 		telemetry.RegisterOptimizerSignalsActiveLimitCallback(e.observeLocked(func() int { return e.cfg.MaxActiveSignals })),
 		telemetry.RegisterOptimizerOutboxCallback(e.observeLocked(func() int { return len(e.outbox) })),
+		telemetry.RegisterOptimizerDetectorTargetsCallback(e.observeFill(func(f detect.Fill) int { return f.Used })),
+		telemetry.RegisterOptimizerDetectorTargetsLimitCallback(e.observeFill(func(f detect.Fill) int { return f.Limit })),
 	)
 }
 
@@ -94,6 +108,15 @@ func (e *engine) observeLocked(value func() int) metric.Int64Callback {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		o.Observe(int64(value()))
+		return nil
+	}
+}
+
+func (e *engine) observeFill(value func(detect.Fill) int) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		for _, d := range e.detectors.all {
+			o.Observe(int64(value(d.Fill())), metric.WithAttributes(attribute.String("detector", d.Name())))
+		}
 		return nil
 	}
 }
@@ -116,7 +139,9 @@ func (e *engine) open(ctx context.Context, host component.Host, next consumer.Lo
 			return err
 		}
 	}
-	e.refreshWindows(e.clock())
+	for _, t := range e.detectors.tickers {
+		t.tick(e.clock())
+	}
 	e.stop, e.done = make(chan struct{}), make(chan struct{})
 	go e.run(e.stop, e.done) //nolint:gosec // it outlives the start; stop ends it
 	return nil
@@ -141,6 +166,8 @@ func (e *engine) close(ctx context.Context) error {
 	close(e.stop)
 	<-e.done
 	e.flush(ctx)
+	e.stepping.Lock()
+	defer e.stepping.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.outbox) > 0 {
@@ -170,113 +197,168 @@ var itemSets = map[string]attribute.Set{
 	"logs":    attribute.NewSet(attribute.String("signal", "logs")),
 }
 
-// consumeAlerts looks for alert transitions and sends the signals they cause.
-func (e *engine) consumeAlerts(ctx context.Context, ld plog.Logs) {
-	found := false
-	for _, rl := range ld.ResourceLogs().All() {
-		for _, sl := range rl.ScopeLogs().All() {
-			for _, rec := range sl.LogRecords().All() {
-				if rec.EventName() == alertEvent && e.observe(ctx, rl.Resource().Attributes(), rec) {
-					found = true
-				}
-			}
+// consumed takes the latest event time of what was just read, and evaluates as often as event time calls for, or at once if asked.
+func (e *engine) consumed(ctx context.Context, latest pcommon.Timestamp, urgent bool) {
+	clock := e.clock()
+	e.mu.Lock()
+	if at, ok := e.eventTime(latest, clock); ok {
+		e.now.observe(at, clock)
+		if e.due.IsZero() {
+			e.due = e.boundary(at)
 		}
+		e.dirty = true
 	}
-	if found {
+	due := !e.due.IsZero() && !e.now.watermark.Before(e.due)
+	e.mu.Unlock()
+	if due || urgent {
+		e.advance(ctx, clock, urgent, false)
 		e.flush(ctx)
 	}
 }
 
-// observe takes one alert record and reports whether there is something to send.
-func (e *engine) observe(ctx context.Context, resource pcommon.Map, rec plog.LogRecord) bool {
-	a, refused := readAlert(resource, rec, func(reason string) {
-		e.telemetry.OptimizerAlertFieldsIgnored.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reason)))
-	})
-	clock := e.clock()
-	if refused == "" && a.Time.After(clock.Add(e.cfg.MaxFuture)) {
-		refused = future
+// eventTime refuses times that are none and those too far ahead: they must not move event time for everybody.
+func (e *engine) eventTime(latest pcommon.Timestamp, clock time.Time) (time.Time, bool) {
+	if latest == 0 || latest > math.MaxInt64 {
+		return time.Time{}, false
 	}
-	if refused != "" {
-		e.countAlert(ctx, refused)
-		e.log.Debug("alert record refused", zap.String("reason", refused))
-		return false
+	at := latest.AsTime()
+	return at, !at.After(clock.Add(e.cfg.MaxFuture))
+}
+
+// boundary is the first evaluation after at.
+func (e *engine) boundary(at time.Time) time.Time {
+	return at.Truncate(e.cfg.EvaluationInterval).Add(e.cfg.EvaluationInterval)
+}
+
+// advance evaluates at each boundary that event time has passed and, if urgent, at event time itself. In silence the clock is event
+// time.
+func (e *engine) advance(ctx context.Context, clock time.Time, urgent, silent bool) {
+	e.stepping.Lock()
+	defer e.stepping.Unlock()
+	e.mu.Lock()
+	now, due := e.now.watermark, e.due
+	if silent || now.IsZero() {
+		now = e.now.inSilence(clock)
+	}
+	if now.Before(e.stepped) {
+		now = e.stepped
+	}
+	if due.IsZero() {
+		due = e.boundary(now)
+	}
+	e.mu.Unlock()
+	most := maxCatchUp * e.cfg.EvaluationInterval
+	if silent {
+		most = 0
+	}
+	if behind := now.Sub(due); behind > most {
+		due = due.Add((behind - most).Truncate(e.cfg.EvaluationInterval))
+	}
+	for ; !due.After(now); due = due.Add(e.cfg.EvaluationInterval) {
+		e.step(ctx, due)
+	}
+	if urgent {
+		e.step(ctx, now)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if a.ObjectiveWindow == 0 {
-		a.ObjectiveWindow = e.windows[a.Objective]
+	e.due = due
+}
+
+// step evaluates once, at event time now: changes first, since detectors judge by them.
+func (e *engine) step(ctx context.Context, now time.Time) {
+	for _, d := range e.detectors.all {
+		if source, ok := d.(detect.ChangeSource); ok {
+			for _, c := range source.TakeChanges() {
+				e.takeChange(ctx, c, true)
+			}
+		}
 	}
-	e.now.observe(a.Time, clock)
-	envelope, emit, outcome := e.detector.Observe(a)
-	e.countAlert(ctx, string(outcome))
-	e.dirty = e.dirty || outcome.Applied()
-	if emit {
+	var candidates []detect.Candidate
+	for _, d := range e.detectors.all {
+		candidates = append(candidates, d.Advance(now)...)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stepped = now
+	said := e.loop.Step(now, candidates)
+	for _, envelope := range said.Signals {
 		e.enqueueLocked(ctx, envelope)
 	}
-	return emit
+	for reason, n := range said.Held {
+		e.telemetry.OptimizerCandidatesHeld.Add(ctx, int64(n), metric.WithAttributes(attribute.String("held_reason", reason)))
+	}
+	e.dirty = true
 }
 
-func (e *engine) countAlert(ctx context.Context, outcome string) {
-	e.telemetry.OptimizerAlerts.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", outcome)))
-}
-
-// tick lets time pass: signals expire, refused envelopes are offered again, the state is kept.
-func (e *engine) tick(ctx context.Context) {
+// consumeChanges looks for changes and reports whether there was one.
+func (e *engine) consumeChanges(ctx context.Context, ld plog.Logs) {
 	clock := e.clock()
-	e.refreshWindows(clock)
-	e.expire(ctx, clock)
-	e.flush(ctx)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.storage != nil && e.dirty && !clock.Before(e.nextSave) {
-		e.saveLocked(ctx)
+	for _, rl := range ld.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, rec := range sl.LogRecords().All() {
+				if !strings.HasPrefix(rec.EventName(), changePrefix) {
+					continue
+				}
+				c, refused := readChange(rl.Resource().Attributes(), rec)
+				if refused == "" && c.Time.After(clock.Add(e.cfg.MaxFuture)) {
+					refused = future
+				}
+				if refused != "" {
+					e.countChange(ctx, refused)
+					continue
+				}
+				e.takeChange(ctx, c, false)
+			}
+		}
 	}
 }
 
-// expire ends the signals that nothing confirmed in time. The slo extension is asked without a lock held.
-func (e *engine) expire(ctx context.Context, clock time.Time) {
+// takeChange hands a change to all who look at changes, once. seen says that no log record of it exists yet.
+func (e *engine) takeChange(ctx context.Context, c detect.Change, seen bool) {
 	e.mu.Lock()
-	due := e.detector.Due(e.now.at(clock))
+	fresh := e.changes.add(c)
+	if fresh && seen {
+		e.changes.unsent = append(e.changes.unsent, c)
+	}
 	e.mu.Unlock()
-	if !due {
+	if !fresh {
+		e.countChange(ctx, "duplicate")
 		return
 	}
-	statuses := e.readStatuses()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, envelope := range e.detector.Advance(e.now.at(clock), func(a burn.Alert) bool { return stillFires(statuses, a) }) {
-		e.dirty = true
-		e.enqueueLocked(ctx, envelope)
+	e.countChange(ctx, "used")
+	for _, d := range e.detectors.all {
+		if observer, ok := d.(detect.ChangeObserver); ok {
+			observer.ObserveChange(c)
+		}
 	}
 }
 
+func (e *engine) countChange(ctx context.Context, outcome string) {
+	e.telemetry.OptimizerChanges.Add(ctx, 1, metric.WithAttributes(attribute.String("change_outcome", outcome)))
+}
+
+// tick lets the clock pass: silence moves event time, refused envelopes are offered again, the state is kept.
+func (e *engine) tick(ctx context.Context) {
+	clock := e.clock()
+	for _, t := range e.detectors.tickers {
+		t.tick(clock)
+	}
+	e.mu.Lock()
+	silent := e.now.watermark.IsZero() || clock.Sub(e.now.readAt) >= silence
+	e.mu.Unlock()
+	if silent {
+		e.advance(ctx, clock, false, true)
+	}
+	e.flush(ctx)
+	e.keep(ctx, clock)
+}
+
+// readStatuses returns the live state of all objectives.
 func (e *engine) readStatuses() []slo.Status {
 	var all []slo.Status
 	for _, reader := range e.statuses {
 		all = append(all, reader.Statuses()...)
 	}
 	return all
-}
-
-// stillFires reports whether the objective's live state has the alert rule firing.
-func stillFires(statuses []slo.Status, a burn.Alert) bool {
-	return slices.ContainsFunc(statuses, func(s slo.Status) bool {
-		return s.Name == a.Objective && (s.Service == "" || s.Service == a.Service) && maps.Equal(s.Group, a.Group) &&
-			slices.ContainsFunc(s.Alerts, func(f slo.FiringAlert) bool { return f.Name == a.Rule })
-	})
-}
-
-// refreshWindows reads the objectives' windows, for alert records that do not carry them.
-func (e *engine) refreshWindows(clock time.Time) {
-	if len(e.statuses) == 0 || clock.Before(e.windowsRead.Add(windowRefresh)) {
-		return
-	}
-	e.windowsRead = clock
-	windows := map[string]time.Duration{}
-	for _, s := range e.readStatuses() {
-		windows[s.Name] = burn.ParseWindow(s.Window)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.windows = windows
 }

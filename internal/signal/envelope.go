@@ -16,8 +16,18 @@ const Version = 1
 // SchemaURI names the published JSON Schema of the envelope; it is the schema's $id and the dataschema of every CloudEvent.
 const SchemaURI = "https://github.com/pitwall-io/pitwall/raw/main/docs/signal.schema.json"
 
-// KindSLOBurn is the kind of the signal that reports a burning error budget.
-const KindSLOBurn = "optimization.slo.burn"
+// The kinds of signal; the catalogue is docs/signals.md.
+const (
+	KindSLOBurn            = "optimization.slo.burn"
+	KindCanaryVerdict      = "optimization.canary.verdict"
+	KindChangeRegression   = "optimization.change.regression"
+	KindFlagImpact         = "optimization.flag.impact"
+	KindBlind              = "optimization.blind"
+	KindControllerConflict = "optimization.controller.conflict"
+	KindPolicyDecision     = "optimization.policy.decision"
+	KindOutcome            = "optimization.outcome"
+	KindCoverage           = "optimization.coverage"
+)
 
 // Severity says how soon somebody has to look at a signal.
 type Severity string
@@ -60,6 +70,8 @@ type Envelope struct {
 	Target Target `json:"target"`
 	// Action is what is recommended; nothing in this project performs it.
 	Action Action `json:"action"`
+	// Result is the answer, of the kinds that give one: pass, fail or inconclusive; confirmed, refuted …
+	Result *Result `json:"result,omitempty"`
 	// Confidence is how sure the detector is.
 	Confidence Confidence `json:"confidence"`
 	// Evidence is what the signal rests on.
@@ -109,6 +121,38 @@ type Action struct {
 	Alternatives []string `json:"alternatives,omitempty"`
 	Reversible   bool     `json:"reversible"`
 	Risk         Risk     `json:"risk"`
+}
+
+// Result is an answer and why it is not another.
+type Result struct {
+	Value ResultValue `json:"value"`
+	// Reason is a word, such as needs_more_data; empty where the value says it all.
+	Reason string `json:"reason,omitempty"`
+}
+
+// ResultValue is the answer of a signal that gives one.
+type ResultValue string
+
+// The answers of verdicts, of outcomes and of policies.
+const (
+	ResultPass         ResultValue = "pass"
+	ResultFail         ResultValue = "fail"
+	ResultInconclusive ResultValue = "inconclusive"
+
+	ResultConfirmed ResultValue = "confirmed"
+	ResultRefuted   ResultValue = "refuted"
+	ResultNoEffect  ResultValue = "no_effect"
+	ResultNotActed  ResultValue = "not_acted"
+
+	ResultAllow           ResultValue = "allow"
+	ResultRequireApproval ResultValue = "require_approval"
+	ResultDeny            ResultValue = "deny"
+)
+
+// results are the answers there are.
+var results = []ResultValue{
+	ResultPass, ResultFail, ResultInconclusive, ResultConfirmed, ResultRefuted, ResultNoEffect, ResultNotActed,
+	ResultAllow, ResultRequireApproval, ResultDeny,
 }
 
 // Confidence is a probability in [0, 1] and the method that gave it.
@@ -175,6 +219,8 @@ type Expected struct {
 type Guardrails struct {
 	Evaluated []string `json:"evaluated"`
 	BlockedBy []string `json:"blocked_by"`
+	// Inputs are what the rules looked at, as rule.input and its value.
+	Inputs map[string]string `json:"inputs,omitempty"`
 }
 
 // Budget is the state of an error budget.

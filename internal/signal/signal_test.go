@@ -31,6 +31,7 @@ func full() Envelope {
 		ID: NewID(KindSLOBurn, target, nil, t0), Kind: KindSLOBurn, Version: Version, State: StateFiring, Update: 2,
 		Severity: SeverityPage, Summary: "checkout burns.", Target: target,
 		Action:     Action{Verb: "investigate", Params: map[string]string{"urgency": "now"}, Alternatives: []string{"rollback"}, Reversible: true, Risk: RiskNone},
+		Result:     &Result{Value: ResultFail, Reason: "latency"},
 		Confidence: Confidence{Value: 0.98, Method: "beta_posterior"},
 		Evidence: Evidence{
 			Profile: "workbook", Inputs: []string{"spans"},
@@ -41,7 +42,7 @@ func full() Envelope {
 			Coverage:     new(1.0), Withheld: []string{"user.id"}, Trimmed: []string{"windows"},
 		},
 		Expected:   &Expected{Metric: "slo.error_budget.remaining", Delta: new(-0.4), Interval: []float64{-0.5, -0.3}, HorizonSeconds: new(3600.0), At: new(t0.Add(time.Hour))},
-		Guardrails: Guardrails{Evaluated: []string{"expiry"}, BlockedBy: []string{}},
+		Guardrails: Guardrails{Evaluated: []string{"expiry"}, BlockedBy: []string{}, Inputs: map[string]string{"expiry.expires_at": "x"}},
 		Budget:     &Budget{Remaining: new(0.4), Burn: new(16.0)},
 		Owner:      "team-checkout", Runbook: "https://example.com/r", ValidFrom: t0, UpdatedAt: t0.Add(time.Minute), ExpiresAt: t0.Add(time.Hour),
 		Supersedes: []string{strings.Repeat("0", 32)}, CausedBy: []string{"deploy-17"},

@@ -24,6 +24,7 @@ const (
 	MaxWindows      = 16
 	MaxStatistics   = 32
 	MaxList         = 16
+	MaxInputs       = 48
 )
 
 var (
@@ -53,12 +54,17 @@ func (e Envelope) Validate() error {
 	c.that(e.Summary != "", "summary")
 	c.target(e.Target)
 	c.action(e.Action)
+	if e.Result != nil {
+		c.that(slices.Contains(results, e.Result.Value), "result.value")
+		c.that(e.Result.Reason == "" || len(e.Result.Reason) <= MaxText && verbPattern.MatchString(e.Result.Reason), "result.reason")
+	}
 	c.that(e.Confidence.Value >= 0 && e.Confidence.Value <= 1, "confidence.value")
 	c.that(verbPattern.MatchString(e.Confidence.Method) && len(e.Confidence.Method) <= MaxText, "confidence.method")
 	c.evidence(e.Evidence)
 	c.expected(e.Expected)
 	c.texts(e.Guardrails.Evaluated, "guardrails.evaluated")
 	c.texts(e.Guardrails.BlockedBy, "guardrails.blocked_by")
+	c.textMap(e.Guardrails.Inputs, MaxInputs, "guardrails.inputs")
 	if e.Budget != nil {
 		c.number(e.Budget.Remaining, math.Inf(-1), 1, "budget.remaining")
 		c.number(e.Budget.Burn, 0, math.Inf(1), "budget.burn")

@@ -25,19 +25,23 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                       metric.Meter
-	mu                          sync.Mutex
-	registrations               []metric.Registration
-	OptimizerAlertFieldsIgnored metric.Int64Counter
-	OptimizerAlerts             metric.Int64Counter
-	OptimizerBoardErrors        metric.Int64Counter
-	OptimizerItems              metric.Int64Counter
-	OptimizerOutbox             metric.Int64ObservableGauge
-	OptimizerSignalsActive      metric.Int64ObservableGauge
-	OptimizerSignalsActiveLimit metric.Int64ObservableGauge
-	OptimizerSignalsDropped     metric.Int64Counter
-	OptimizerSignalsEmitted     metric.Int64Counter
-	OptimizerStorageErrors      metric.Int64Counter
+	meter                         metric.Meter
+	mu                            sync.Mutex
+	registrations                 []metric.Registration
+	OptimizerAlertFieldsIgnored   metric.Int64Counter
+	OptimizerAlerts               metric.Int64Counter
+	OptimizerBoardErrors          metric.Int64Counter
+	OptimizerCandidatesHeld       metric.Int64Counter
+	OptimizerChanges              metric.Int64Counter
+	OptimizerDetectorTargets      metric.Int64ObservableGauge
+	OptimizerDetectorTargetsLimit metric.Int64ObservableGauge
+	OptimizerItems                metric.Int64Counter
+	OptimizerOutbox               metric.Int64ObservableGauge
+	OptimizerSignalsActive        metric.Int64ObservableGauge
+	OptimizerSignalsActiveLimit   metric.Int64ObservableGauge
+	OptimizerSignalsDropped       metric.Int64Counter
+	OptimizerSignalsEmitted       metric.Int64Counter
+	OptimizerStorageErrors        metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -49,6 +53,36 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterOptimizerDetectorTargetsCallback sets callback for observable OptimizerDetectorTargets metric.
+func (builder *TelemetryBuilder) RegisterOptimizerDetectorTargetsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.OptimizerDetectorTargets, obs: o})
+		return nil
+	}, builder.OptimizerDetectorTargets)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterOptimizerDetectorTargetsLimitCallback sets callback for observable OptimizerDetectorTargetsLimit metric.
+func (builder *TelemetryBuilder) RegisterOptimizerDetectorTargetsLimitCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.OptimizerDetectorTargetsLimit, obs: o})
+		return nil
+	}, builder.OptimizerDetectorTargetsLimit)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterOptimizerOutboxCallback sets callback for observable OptimizerOutbox metric.
@@ -140,6 +174,30 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_optimizer_board_errors",
 		metric.WithDescription("Signal envelopes that the board of the optimization extension did not take. [Alpha]"),
 		metric.WithUnit("{signal}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerCandidatesHeld, err = builder.meter.Int64Counter(
+		"otelcol_optimizer_candidates_held",
+		metric.WithDescription("Candidates of detectors that were not said, by reason. [Alpha]"),
+		metric.WithUnit("{candidate}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerChanges, err = builder.meter.Int64Counter(
+		"otelcol_optimizer_changes",
+		metric.WithDescription("Change records by what became of them. [Alpha]"),
+		metric.WithUnit("{change}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerDetectorTargets, err = builder.meter.Int64ObservableGauge(
+		"otelcol_optimizer_detector_targets",
+		metric.WithDescription("Targets or episodes that a detector holds. [Alpha]"),
+		metric.WithUnit("{target}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerDetectorTargetsLimit, err = builder.meter.Int64ObservableGauge(
+		"otelcol_optimizer_detector_targets_limit",
+		metric.WithDescription("How many targets or episodes a detector may hold. [Alpha]"),
+		metric.WithUnit("{target}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.OptimizerItems, err = builder.meter.Int64Counter(

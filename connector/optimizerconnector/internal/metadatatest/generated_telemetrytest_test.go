@@ -20,6 +20,14 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
+	require.NoError(t, tb.RegisterOptimizerDetectorTargetsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterOptimizerDetectorTargetsLimitCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterOptimizerOutboxCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -35,6 +43,8 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.OptimizerAlertFieldsIgnored.Add(context.Background(), 1)
 	tb.OptimizerAlerts.Add(context.Background(), 1)
 	tb.OptimizerBoardErrors.Add(context.Background(), 1)
+	tb.OptimizerCandidatesHeld.Add(context.Background(), 1)
+	tb.OptimizerChanges.Add(context.Background(), 1)
 	tb.OptimizerItems.Add(context.Background(), 1)
 	tb.OptimizerSignalsDropped.Add(context.Background(), 1)
 	tb.OptimizerSignalsEmitted.Add(context.Background(), 1)
@@ -46,6 +56,18 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerBoardErrors(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerCandidatesHeld(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerChanges(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerDetectorTargets(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerDetectorTargetsLimit(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerItems(t, testTel,
