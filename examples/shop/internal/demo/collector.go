@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,20 +44,26 @@ func startCollector(binary, config, logFile string, env []string, tell func(stri
 		return nil, fmt.Errorf("the collector's log: %w", err)
 	}
 	c := &collector{file: file, log: &logTail{file: file, tell: tell}, exited: make(chan struct{})}
-	c.command = exec.Command(binary, "--config", config)
+	c.command = exec.Command(binary, "--config", config) //nolint:gosec // the user names the binary
 	c.command.Env = append(os.Environ(), env...)
 	c.command.Stdout, c.command.Stderr = c.log, c.log
 	c.command.WaitDelay = time.Second
-	// A group of its own: Ctrl-C in a terminal reaches us alone, and we stop things in order.
-	c.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := c.command.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the collector %s: %w", binary, err), file.Close())
-	}
+	c.command.SysProcAttr = tether()
+	started := make(chan error, 1)
 	go func() {
 		defer close(c.exited)
-		c.err = c.command.Wait()
+		runtime.LockOSThread() // the tether is to the thread that forks: it stays as long as the child
+		defer runtime.UnlockOSThread()
+		err := c.command.Start()
+		started <- err
+		if err == nil {
+			c.err = c.command.Wait()
+		}
 		_ = file.Close() // the log has what it has
 	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting the collector %s: %w", binary, err)
+	}
 	return c, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -23,8 +24,27 @@ import (
 	"google.golang.org/grpc"
 )
 
+// killedDemo makes the test binary a demo that has a collector and is about to be killed.
+const killedDemo = "PITWALL_TEST_KILLED_DEMO"
+
+// holdCollector starts the collector of a configuration and waits to be killed.
+func holdCollector(config string) int {
+	self, err := os.Executable()
+	if err != nil {
+		return 1
+	}
+	if _, err := startCollector(self, config, config+".log", nil, func(string) {}); err != nil {
+		return 1
+	}
+	time.Sleep(patience)
+	return 2
+}
+
 // The test binary plays the collector when it is started as one.
 func TestMain(m *testing.M) {
+	if config := os.Getenv(killedDemo); config != "" && !slices.Contains(os.Args, "--config") {
+		os.Exit(holdCollector(config))
+	}
 	if i := slices.Index(os.Args, "--config"); i >= 0 && i+1 < len(os.Args) {
 		os.Exit(playCollector(os.Args[i+1]))
 	}

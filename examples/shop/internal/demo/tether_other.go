@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix && !linux
+
+package demo
+
+import "syscall"
+
+// tether puts a child into a group of its own, so that Ctrl-C in a terminal reaches us alone and we stop things in order.
+func tether() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
