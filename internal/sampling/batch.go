@@ -31,6 +31,8 @@ type Batch struct {
 	scratch   []byte
 	seen      []bool
 	resource  facts
+	// attributes are those of one span that somebody may ask for.
+	attributes [][]byte
 
 	// next is the first fragment that the engine has not taken yet.
 	next int
@@ -42,6 +44,7 @@ type Batch struct {
 type spanRef struct {
 	low, high  uint32
 	next       int32
+	place      idPlace
 	start, end uint64
 }
 
@@ -276,7 +279,10 @@ func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program,
 
 // spanFields is what one pass over a span collects.
 type spanFields struct {
-	id         []byte
+	id []byte
+	// idAt and idEnd are where the field with the ID lies.
+	idAt, idEnd int
+
 	state      []byte
 	name       []byte
 	kind       uint64
@@ -288,35 +294,40 @@ type spanFields struct {
 
 func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p *Program, conditions Conditions) error {
 	var s spanFields
-	// The trace ID comes first in what pdata writes; find it before the facts need a place to go to.
-	if len(data) >= tracePrefixLen && data[0] == fieldSpanTraceID<<3|wireBytes && data[1] == 16 {
-		s.id = data[2:tracePrefixLen]
-	} else {
-		for pos := 0; pos < len(data); {
-			f, next := nextField(data, pos)
-			if next < 0 {
-				return errMalformed
-			}
-			if pos = next; f.num == fieldSpanTraceID && f.typ == wireBytes && len(f.data) == 16 {
-				s.id = f.data
+	// Attributes can only be looked at once the trace is known, and pdata writes its ID last.
+	b.attributes = b.attributes[:0]
+	asked := len(p.keyed) > 0
+	for pos := 0; pos < len(data); {
+		// Most of a span is short attributes. Those that nobody asks for are stepped over.
+		if pos+2 < len(data) && data[pos] == fieldSpanAttributes<<3|wireBytes && data[pos+1] < 0x80 {
+			if end := pos + 2 + int(data[pos+1]); end <= len(data) {
+				if kv := data[pos+2 : end]; asked || isMark(kv) {
+					b.attributes = append(b.attributes, kv)
+				}
+				pos = end
+				continue
 			}
 		}
+		f, next := nextField(data, pos)
+		if next < 0 {
+			return errMalformed
+		}
+		switch {
+		case f.num == fieldSpanAttributes:
+			b.attributes = append(b.attributes, f.data)
+		case f.num == fieldSpanTraceID && f.typ == wireBytes && len(f.data) == 16:
+			s.id, s.idAt, s.idEnd = f.data, pos, next
+		default:
+			s.take(&f)
+		}
+		pos = next
 	}
 	var id TraceID
 	copy(id[:], s.id)
 	frag := b.fragmentOf(id)
 	b.startSeen(len(p.keyed))
-	for pos := 0; pos < len(data); {
-		f, next := nextField(data, pos)
-		if next < 0 {
-			return errMalformed
-		}
-		pos = next
-		if f.num == fieldSpanAttributes {
-			b.readAttribute(frag, f.data, p)
-			continue
-		}
-		s.take(&f)
+	for _, kv := range b.attributes {
+		b.readAttribute(frag, kv, p)
 	}
 	b.addSpan(frag, base, data, &s, rs)
 	frag.readSpan(&s, rs, p)
@@ -361,9 +372,13 @@ func (s *spanFields) take(f *field) {
 // markPrefix is how the names of the attributes begin that mark a bad event.
 const markPrefix = "slo.bad"
 
+func isMark(kv []byte) bool {
+	return len(kv) > 2+len(markPrefix) && kv[2] == markPrefix[0] && string(kv[2:2+len(markPrefix)]) == markPrefix
+}
+
 // readAttribute looks at an attribute only as far as somebody asks for it.
 func (b *Batch) readAttribute(frag *fragment, kv []byte, p *Program) {
-	mark := len(kv) > 2+len(markPrefix) && kv[2] == markPrefix[0] && string(kv[2:2+len(markPrefix)]) == markPrefix
+	mark := isMark(kv)
 	if !mark && len(p.keyed) == 0 {
 		return
 	}
@@ -412,7 +427,7 @@ func (b *Batch) fragmentOf(id TraceID) *fragment {
 // addSpan files the span under its trace and keeps count of its size.
 func (b *Batch) addSpan(frag *fragment, base int, data []byte, s *spanFields, rs *resourceScope) {
 	at := int32(len(b.spans))
-	b.spans = append(b.spans, spanRef{low: uint32(base), high: uint32(base + len(data)), next: -1, start: s.start, end: s.end})
+	b.spans = append(b.spans, spanRef{low: uint32(base), high: uint32(base + len(data)), next: -1, place: placeOf(s, len(data)), start: s.start, end: s.end})
 	if frag.resourceIndex != int32(rs.resource) {
 		frag.closeResource()
 		frag.resourceIndex, frag.resourceBytes = int32(rs.resource), rs.resourceSize
@@ -539,7 +554,7 @@ func (b *Batch) record(dst []byte, frag *fragment, number func(context int32) in
 		dst = binary.AppendUvarint(dst, uint64(number(b.groups[g].context)))
 		dst = binary.AppendUvarint(dst, uint64(b.groups[g].spans))
 		for i := b.groups[g].first; i >= 0; i = b.spans[i].next {
-			dst = appendSpan(dst, b.data[b.spans[i].low:b.spans[i].high], &frag.id)
+			dst = appendSpan(dst, b.data[b.spans[i].low:b.spans[i].high], b.spans[i].place)
 		}
 	}
 	return dst

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // errRecord is what a record that does not decode gets; only a defect could make one.
@@ -14,6 +16,7 @@ var errRecord = errors.New("corrupt record of spans")
 // view is a record that outlives its trace: packed segments never change, and what is not packed yet is copied.
 type view struct {
 	packed   []byte
+	tight    bool
 	size     int
 	raw      []byte
 	offset   int
@@ -24,7 +27,7 @@ type view struct {
 func viewOf(r ref) view {
 	v := view{offset: int(r.offset), length: int(r.length), contexts: r.segment.contexts}
 	if r.segment.packed != nil {
-		v.packed, v.size = r.segment.packed, r.segment.size
+		v.packed, v.tight, v.size = r.segment.packed, r.segment.tight, r.segment.size
 		return v
 	}
 	v.raw = append(make([]byte, 0, r.length), r.segment.raw[r.offset:r.offset+r.length]...)
@@ -43,7 +46,7 @@ func (r *reader) read(v *view) ([]byte, error) {
 		return v.raw[v.offset : v.offset+v.length], nil
 	}
 	if len(r.packed) == 0 || &r.packed[0] != &v.packed[0] {
-		raw, err := decoder.DecodeAll(v.packed, r.raw[:0])
+		raw, err := r.unpack(v)
 		if err != nil {
 			r.packed = nil
 			return nil, fmt.Errorf("unpacking spans: %w", err)
@@ -54,6 +57,13 @@ func (r *reader) read(v *view) ([]byte, error) {
 		return nil, errRecord
 	}
 	return r.raw[v.offset : v.offset+v.length], nil
+}
+
+func (r *reader) unpack(v *view) ([]byte, error) {
+	if v.tight {
+		return decoder.DecodeAll(v.packed, r.raw[:0])
+	}
+	return s2.Decode(r.raw[:cap(r.raw)], v.packed)
 }
 
 // Writer turns kept traces into an OTLP request.
