@@ -5,7 +5,6 @@ package sloextension
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -56,67 +55,6 @@ type AlertConfig struct {
 	Burn float64 `mapstructure:"burn"`
 }
 
-// ObjectiveConfig is one objective.
-type ObjectiveConfig struct {
-	// Name is unique in the book.
-	Name string `mapstructure:"name"`
-	// Description says for humans what is promised.
-	Description string `mapstructure:"description"`
-	// Service limits the objective to one service.name; all services when empty.
-	Service string `mapstructure:"service"`
-	// Target is the share of events that must be good, in [0, 1).
-	Target float64 `mapstructure:"target"`
-	// Window is the rolling window of the error budget; 30d when empty.
-	Window slo.Duration `mapstructure:"window"`
-	// Owner and Runbook travel into every alert and signal.
-	Owner   string `mapstructure:"owner"`
-	Runbook string `mapstructure:"runbook"`
-	// GroupBy makes one objective per combination of values of these attributes.
-	GroupBy []string `mapstructure:"group_by"`
-	// MaxGroups bounds them; 1000 when 0. What exceeds it shares one overflow group.
-	MaxGroups int `mapstructure:"max_groups"`
-	// Indicator says which events count and which of them are good.
-	Indicator IndicatorConfig `mapstructure:"indicator"`
-}
-
-// IndicatorConfig holds exactly one kind of indicator.
-type IndicatorConfig struct {
-	// Spans counts spans.
-	Spans *SpansConfig `mapstructure:"spans"`
-	// Logs counts log records.
-	Logs *LogsConfig `mapstructure:"logs"`
-}
-
-// SpansConfig counts spans. Bad is status ERROR, or with Latency a duration above it.
-type SpansConfig struct {
-	// Kinds are the span kinds that count: server, consumer, client, producer, internal, unspecified or any. Server and consumer when empty.
-	Kinds []string `mapstructure:"kinds"`
-	// Latency makes this a latency objective: a span that took longer is bad, whatever its status.
-	Latency time.Duration `mapstructure:"latency"`
-	// IncludeSynthetic also counts traffic marked by user_agent.synthetic.type.
-	IncludeSynthetic bool `mapstructure:"include_synthetic"`
-	// Match limits the spans to those whose attributes (of the resource or the span) or name (attribute "span.name") match.
-	Match []MatchConfig `mapstructure:"match"`
-}
-
-// LogsConfig counts log records.
-type LogsConfig struct {
-	// BadSeverity is the lowest severity that makes a record bad: TRACE, DEBUG, INFO, WARN, ERROR or FATAL, optionally with 2 to 4.
-	BadSeverity string `mapstructure:"bad_severity"`
-	// Match limits the records to those whose attributes match.
-	Match []MatchConfig `mapstructure:"match"`
-}
-
-// MatchConfig is a condition on one attribute; exactly one of Equals and Regex is set.
-type MatchConfig struct {
-	// Attribute is looked for in the resource, then in the span or record.
-	Attribute string `mapstructure:"attribute"`
-	// Equals is the value wanted.
-	Equals string `mapstructure:"equals"`
-	// Regex must match the whole value.
-	Regex string `mapstructure:"regex"`
-}
-
 // When the journal is written.
 const (
 	journalAlways   = "always"
@@ -128,9 +66,6 @@ var (
 	errProfile          = errors.New("alert_profile must be workbook, demo or custom")
 	errSnapshotInterval = errors.New("snapshot_interval must be at least 1s")
 	errNoObjectives     = errors.New("objectives must name at least one objective")
-	errIndicator        = errors.New("indicator must hold exactly one of spans and logs")
-	errKind             = errors.New("kinds must be of server, consumer, client, producer, internal, unspecified, any")
-	errSeverity         = errors.New("bad_severity must be a severity such as WARN or ERROR")
 )
 
 // Validate names the first key that makes no sense, and its value.
@@ -192,75 +127,4 @@ func (c *Config) profile() (slo.Profile, error) {
 		return slo.Profile{}, errors.New("alert_profile custom needs alerts")
 	}
 	return slo.Profile{}, fmt.Errorf("%w (got %q)", errProfile, c.AlertProfile)
-}
-
-func (oc ObjectiveConfig) objective() (slo.Objective, error) {
-	o := slo.Objective{
-		Name: oc.Name, Description: oc.Description, Service: oc.Service, Target: oc.Target, Window: oc.Window, Owner: oc.Owner, Runbook: oc.Runbook,
-		GroupBy: oc.GroupBy, MaxGroups: oc.MaxGroups,
-	}
-	if o.Window == 0 {
-		o.Window = slo.Duration(30 * slo.Day)
-	}
-	if o.MaxGroups == 0 {
-		o.MaxGroups = slo.DefaultMaxGroups
-	}
-	var err error
-	o.Indicator, err = oc.Indicator.indicator()
-	return o, err
-}
-
-func (ic IndicatorConfig) indicator() (slo.Indicator, error) {
-	switch {
-	case ic.Spans != nil && ic.Logs == nil:
-		return ic.Spans.indicator()
-	case ic.Logs != nil && ic.Spans == nil:
-		number, ok := severityNumber(ic.Logs.BadSeverity)
-		if !ok {
-			return slo.Indicator{}, fmt.Errorf("%w (got %q)", errSeverity, ic.Logs.BadSeverity)
-		}
-		return slo.Indicator{Kind: slo.IndicatorLogs, BadSeverity: number, Match: matches(ic.Logs.Match)}, nil
-	}
-	return slo.Indicator{}, errIndicator
-}
-
-func (sc SpansConfig) indicator() (slo.Indicator, error) {
-	for _, kind := range sc.Kinds {
-		switch kind {
-		case "server", "consumer", "client", "producer", "internal", "unspecified", "any":
-		default:
-			return slo.Indicator{}, fmt.Errorf("%w (got %q)", errKind, kind)
-		}
-	}
-	i := slo.Indicator{Kind: slo.IndicatorSpans, Kinds: sc.Kinds, IncludeSynthetic: sc.IncludeSynthetic, Match: matches(sc.Match)}
-	if sc.Latency != 0 {
-		i.Kind, i.Latency = slo.IndicatorLatency, sc.Latency
-	}
-	return i, nil
-}
-
-func matches(configs []MatchConfig) []slo.Match {
-	var out []slo.Match
-	for _, m := range configs {
-		out = append(out, slo.Match(m))
-	}
-	return out
-}
-
-// severityNumber reads a severity name of the log data model: a range name means its first number.
-func severityNumber(name string) (int32, bool) {
-	ranges := []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
-	for i, base := range ranges {
-		suffix, ok := strings.CutPrefix(strings.ToUpper(name), base)
-		if !ok {
-			continue
-		}
-		switch suffix {
-		case "":
-			return int32(4*i + 1), true
-		case "2", "3", "4":
-			return int32(4*i) + int32(suffix[0]-'0'), true
-		}
-	}
-	return 0, false
 }

@@ -104,6 +104,9 @@ func newPlan(objectives []slo.Objective, contributors []string) (*plan, error) {
 	}
 	spans, logs := map[string][]*rule{}, map[string][]*rule{}
 	for i, o := range objectives {
+		if !o.Counts() {
+			continue
+		}
 		r, err := p.rule(i, o)
 		if err != nil {
 			return nil, err
