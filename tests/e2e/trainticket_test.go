@@ -137,8 +137,7 @@ func TestTheSameRecordingGivesTheSameSignals(t *testing.T) {
 		Wanted:  "all",
 		Command: "make e2e",
 	})
-	assert.Equal(t, len(first), len(second))
-	assert.Equal(t, len(first), same)
+	assert.Equal(t, max(len(first), len(second)), same)
 }
 
 // audit is the envelope's place in the ledger, which tells when it was written.
