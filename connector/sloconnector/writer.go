@@ -141,6 +141,9 @@ func (s *metricSet) status(st *slo.Status, profile slo.Profile) {
 	if st.BudgetRemaining != nil {
 		s.gauge(st, "slo.error_budget.remaining", "1", "The share of the error budget that is left; negative when overspent.", *st.BudgetRemaining)
 	}
+	if st.ThresholdError != nil {
+		s.gauge(st, "slo.threshold.error", "1", "How far the compliance may be off because the threshold cuts a bucket of a histogram.", *st.ThresholdError)
+	}
 	for _, b := range st.BurnRates {
 		if b.Rate == nil {
 			continue

@@ -66,30 +66,6 @@ func TestEveryKeyIsRead(t *testing.T) {
 		},
 	}, objectives[0])
 
-	budgets := load(t, "slo/budgets")
-	require.NoError(t, confmap.Validate(budgets))
-	_, objectives, err = budgets.book()
-	require.NoError(t, err)
-	calendar := &slo.Calendar{Start: "2026-01-01 09:00", Zone: "Europe/Berlin", Every: 1, Unit: slo.UnitQuarter}
-	assert.Equal(t, []slo.Objective{
-		{
-			Name: "minutes", Target: 0.995, MaxGroups: 1000, Calendar: calendar, Method: slo.MethodTimeslices,
-			TimeSliceWindow: slo.Duration(time.Minute), TimeSliceTarget: 0.99, Indicator: slo.Indicator{Kind: slo.IndicatorSpans},
-		},
-		{
-			Name: "more-minutes", Target: 0.9, MaxGroups: 1000, Calendar: calendar, Method: slo.MethodTimeslices,
-			TimeSliceWindow: slo.Duration(time.Minute), TimeSliceTarget: 1, Indicator: slo.Indicator{Kind: slo.IndicatorLogs, BadSeverity: 17},
-		},
-		{
-			Name: "both", MaxGroups: 1000, Calendar: calendar, Method: slo.MethodTimeslices, TimeSliceWindow: slo.Duration(time.Minute), TimeSliceTarget: 0.99,
-			Composite: []slo.Component{{Objective: "minutes", Weight: 1}, {Objective: "more-minutes", Weight: 0.5}},
-		},
-		{
-			Name: "weeks", Target: 0.9, MaxGroups: 1000, Calendar: &slo.Calendar{Start: "1970-01-05", Every: 2, Unit: slo.UnitWeek},
-			Method: slo.MethodRatioTimeslices, TimeSliceWindow: slo.Duration(time.Hour), Indicator: slo.Indicator{Kind: slo.IndicatorSpans},
-		},
-	}, objectives)
-
 	custom := load(t, "slo/custom")
 	require.NoError(t, confmap.Validate(custom))
 	assert.Equal(t, 30*time.Second, custom.SnapshotInterval)
@@ -107,63 +83,62 @@ func TestEveryKeyIsRead(t *testing.T) {
 
 func TestWrongConfigurationsAreRefusedByKeyAndValue(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"snapshot_interval must be at least 1s (got 1ms)":                      func(c *Config) { c.SnapshotInterval = time.Millisecond },
-		`journal must be always or interval (got "never")`:                     func(c *Config) { c.Journal = "never" },
-		`alert_profile must be workbook, demo or custom (got "x")`:             func(c *Config) { c.AlertProfile = "x" },
-		"alert_profile custom needs alerts":                                    func(c *Config) { c.AlertProfile = "custom" },
-		`alerts needs alert_profile custom or none (got "demo")`:               func(c *Config) { c.AlertProfile, c.Alerts = "demo", make([]AlertConfig, 1) },
-		"objectives must name at least one objective":                          func(c *Config) { c.Objectives = nil },
-		"objectives[0] checkout-availability: indicator must hold exactly one": func(c *Config) { c.Objectives[0].Indicator = IndicatorConfig{} },
+		"snapshot_interval must be at least 1s (got 1ms)":          func(c *Config) { c.SnapshotInterval = time.Millisecond },
+		`journal must be always or interval (got "never")`:         func(c *Config) { c.Journal = "never" },
+		`alert_profile must be workbook, demo or custom (got "x")`: func(c *Config) { c.AlertProfile = "x" },
+		"alert_profile custom needs alerts":                        func(c *Config) { c.AlertProfile = "custom" },
+		`alerts needs alert_profile custom or none (got "demo")`:   func(c *Config) { c.AlertProfile, c.Alerts = "demo", make([]AlertConfig, 1) },
+		"objectives must name at least one objective":              func(c *Config) { c.Objectives = nil },
+		"objectives[0] checkout-availability: indicator must hold exactly one": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Spans: &SpansConfig{}, Logs: &LogsConfig{}}
+		},
+		"bad_severity and bad_when are two verdicts": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Logs: &LogsConfig{BadSeverity: "ERROR", BadWhen: "true"}}
+		},
+		`objective checkout-availability: condition "name =="`: func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Spans: &SpansConfig{Where: "name =="}}
+		},
+		`objective checkout-availability: condition "body =="`: func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Logs: &LogsConfig{BadWhen: "body =="}}
+		},
+		`condition "no.such.path == 1"`: func(c *Config) {
+			selector := &MetricConfig{Metric: "m", Where: "no.such.path == 1"}
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{Good: selector, Total: selector}}
+		},
+		"bad_when and latency are two verdicts": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Spans: &SpansConfig{Latency: time.Second, BadWhen: "true"}}
+		},
+		"metrics must hold exactly one of a ratio": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{}}
+		},
+		"want total and exactly one of good and bad (got good true, bad false, total false)": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{Good: &MetricConfig{Metric: "m"}}}
+		},
+		"metrics: total: metric must not be empty": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{Good: &MetricConfig{Metric: "m"}, Total: &MetricConfig{}}}
+		},
+		"histogram needs exactly one of latency and threshold": func(c *Config) {
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{Histogram: &MetricConfig{Metric: "m"}}}
+		},
+		`op must be lt, lte, gt or gte (got "eq")`: func(c *Config) {
+			zero := 0.0
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{Gauge: &MetricConfig{Metric: "m"}, Op: "eq", Threshold: &zero}}
+		},
+		"slice must be between 1s and 1h (got 2h)": func(c *Config) {
+			zero := 0.0
+			c.Objectives[0].Indicator = IndicatorConfig{Metrics: &MetricsConfig{
+				Gauge: &MetricConfig{Metric: "m"}, Op: "lt", Threshold: &zero, Slice: slo.Duration(2 * time.Hour),
+			}}
+		},
 		`kinds must be of server, consumer, client, producer, internal, unspecified, any (got "x")`: func(c *Config) {
 			c.Objectives[0].Indicator.Spans.Kinds = []string{"x"}
 		},
 		`bad_severity must be a severity such as WARN or ERROR (got "BAD")`: func(c *Config) {
 			c.Objectives[2].Indicator.Logs.BadSeverity = "BAD"
 		},
-		"objective checkout-latency: target must be in [0, 1) (got 95)":        func(c *Config) { c.Objectives[1].Target = 95 },
-		"max_future must not be negative (got -1s)":                            func(c *Config) { c.MaxFuture = -time.Second },
-		"window and calendar exclude each other (got 30d and 1M)":              func(c *Config) { c.Objectives[0].Calendar = &CalendarConfig{Every: "1M"} },
-		`want a period such as 1d, 1w, 1M, 1Q or 1Y (got "1m")`:                func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1m"} },
-		`zone must be a name of the IANA time zone database`:                   func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1M", Zone: "Mars"} },
-		"start must be a wall-clock time such as 2026-01-01 00:00:00":          func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1M", Start: "now"} },
-		"start must be between 1970 and 2200 and a multiple of 10s":            func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1M", Start: "2026-01-01 00:00:07"} },
-		"a period must be at most a year (got 2Y)":                             func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "2Y"} },
-		`method must be occurrences, timeslices or ratio_timeslices (got "x")`: func(c *Config) { c.Objectives[1].Method = "x" },
-		"time_slice_window and time_slice_target need the method":              func(c *Config) { c.Objectives[1].TimeSliceTarget = 1 },
-		"time_slice_target must be in (0, 1] (got 0)":                          func(c *Config) { c.Objectives[1].Method = slo.MethodTimeslices },
-		"time_slice_target has no meaning with the method ratio_timeslices": func(c *Config) {
-			c.Objectives[1].Method, c.Objectives[1].TimeSliceTarget = slo.MethodRatioTimeslices, 1
-		},
-		"time_slice_window must be whole minutes between 1m and 1d (got 1.5s)": func(c *Config) {
-			c.Objectives[1].Method, c.Objectives[1].TimeSliceWindow = slo.MethodRatioTimeslices, slo.Duration(1500*time.Millisecond)
-		},
-		"time_slice_window must fit into the window at least twice (got 1d in 1d)": func(c *Config) {
-			o := &c.Objectives[1]
-			o.Method, o.TimeSliceWindow, o.Window = slo.MethodRatioTimeslices, slo.Duration(slo.Day), slo.Duration(slo.Day)
-		},
-		`composite: there is no objective "x"`: func(c *Config) {
-			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "x"}, {Objective: "log-errors"}}
-		},
-		"composite: log-errors must have the same group_by": func(c *Config) {
-			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "log-errors"}, {Objective: "checkout-availability"}}
-		},
-		"composite: checkout-availability must have the same method, window": func(c *Config) {
-			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "checkout-availability"}, {Objective: "log-errors"}}
-			c.Objectives[1].Window = slo.Duration(slo.Day)
-		},
-		"composite takes 2 to 32 objectives (got 1)": func(c *Config) {
-			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "x"}}
-		},
-		"composite: the weight of x must be in (0, 65535] (got -1)": func(c *Config) {
-			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "x", Weight: -1}, {Objective: "y"}}
-		},
-		`composite must name distinct other objectives (got "checkout-latency")`: func(c *Config) {
-			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "checkout-latency"}, {Objective: "y"}}
-		},
-		`composite takes the place of an indicator (got "spans.latency")`: func(c *Config) {
-			c.Objectives[1].Composite = []ComponentConfig{{Objective: "a"}, {Objective: "y"}}
-		},
-		"alert rule r: severity must be page or ticket": func(c *Config) { c.Alerts = []AlertConfig{{Name: "r"}} },
+		"objective checkout-latency: target must be in [0, 1) (got 95)": func(c *Config) { c.Objectives[1].Target = 95 },
+		"max_future must not be negative (got -1s)":                     func(c *Config) { c.MaxFuture = -time.Second },
+		"alert rule r: severity must be page or ticket":                 func(c *Config) { c.Alerts = []AlertConfig{{Name: "r"}} },
 	} {
 		cfg := load(t, "slo")
 		change(cfg)
@@ -201,4 +176,16 @@ func TestTheREADMEsConfigurationLoads(t *testing.T) {
 	require.NoError(t, part.Unmarshal(cfg))
 	require.NoError(t, confmap.Validate(cfg))
 	assert.Len(t, cfg.Objectives, 2)
+}
+
+func TestAServiceAndATargetAreACompleteObjective(t *testing.T) {
+	c := createDefaultConfig().(*Config)
+	c.Objectives = []ObjectiveConfig{{Service: "checkout", Target: 0.999}}
+	require.NoError(t, c.Validate())
+	_, objectives, err := c.book()
+	require.NoError(t, err)
+	assert.Equal(t, slo.Objective{
+		Name: "checkout", Service: "checkout", Target: 0.999, Window: slo.Duration(30 * slo.Day), MaxGroups: slo.DefaultMaxGroups,
+		Indicator: slo.Indicator{Kind: slo.IndicatorSpans},
+	}, objectives[0])
 }

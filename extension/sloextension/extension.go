@@ -76,9 +76,7 @@ func (x *sloExtension) ProtectedAttributes() []string {
 	var attributes []string
 	for _, o := range x.engine.Objectives() {
 		attributes = append(attributes, o.GroupBy...)
-		for _, m := range o.Indicator.Match {
-			attributes = append(attributes, m.Attribute)
-		}
+		attributes = append(attributes, o.Indicator.Attributes()...)
 	}
 	slices.Sort(attributes)
 	return slices.Compact(attributes)

@@ -101,19 +101,19 @@ func TestPoissonTailEqualsItsSum(t *testing.T) {
 func TestValidationNamesTheValue(t *testing.T) {
 	valid := testObjective("o")
 	for want, change := range map[string]func(*Objective){
-		"name must not be empty":                          func(o *Objective) { o.Name = "" },
-		"target must be in [0, 1) (got 1)":                func(o *Objective) { o.Target = 1 },
-		"target must be in [0, 1) (got NaN)":              func(o *Objective) { o.Target = math.NaN() },
-		"window must be between 1h and 366d (got 1m)":     func(o *Objective) { o.Window = Duration(time.Minute) },
-		"max_groups must be between 1 and 100000 (got 0)": func(o *Objective) { o.MaxGroups = 0 },
-		"group_by must name distinct attributes":          func(o *Objective) { o.GroupBy = []string{"a", "a"} },
-		"group_by takes at most 8 attributes (got 9)":     func(o *Objective) { o.GroupBy = make([]string, 9) },
-		"latency must be positive (got 0s)":               func(o *Objective) { o.Indicator.Kind = IndicatorLatency },
-		"bad_severity must be a severity":                 func(o *Objective) { o.Indicator.Kind = IndicatorLogs },
-		"indicator must be spans or logs (got \"x\")":     func(o *Objective) { o.Indicator.Kind = "x" },
-		"attribute must not be empty":                     func(o *Objective) { o.Indicator.Match = []Match{{Equals: "x"}} },
-		"exactly one of equals and regex":                 func(o *Objective) { o.Indicator.Match = []Match{{Attribute: "a"}} },
-		"match a: regex: error parsing":                   func(o *Objective) { o.Indicator.Match = []Match{{Attribute: "a", Regex: "("}} },
+		"name must not be empty":                               func(o *Objective) { o.Name = "" },
+		"target must be in [0, 1) (got 1)":                     func(o *Objective) { o.Target = 1 },
+		"target must be in [0, 1) (got NaN)":                   func(o *Objective) { o.Target = math.NaN() },
+		"window must be between 1h and 366d (got 1m)":          func(o *Objective) { o.Window = Duration(time.Minute) },
+		"max_groups must be between 1 and 100000 (got 0)":      func(o *Objective) { o.MaxGroups = 0 },
+		"group_by must name distinct attributes":               func(o *Objective) { o.GroupBy = []string{"a", "a"} },
+		"group_by takes at most 8 attributes (got 9)":          func(o *Objective) { o.GroupBy = make([]string, 9) },
+		"latency must be positive (got 0s)":                    func(o *Objective) { o.Indicator.Kind = IndicatorLatency },
+		"bad_severity must be a severity":                      func(o *Objective) { o.Indicator.Kind = IndicatorLogs },
+		"indicator must be spans, logs or metrics (got \"x\")": func(o *Objective) { o.Indicator.Kind = "x" },
+		"attribute must not be empty":                          func(o *Objective) { o.Indicator.Match = []Match{{Equals: "x"}} },
+		"exactly one of equals and regex":                      func(o *Objective) { o.Indicator.Match = []Match{{Attribute: "a"}} },
+		"match a: regex: error parsing":                        func(o *Objective) { o.Indicator.Match = []Match{{Attribute: "a", Regex: "("}} },
 	} {
 		o := valid
 		change(&o)

@@ -30,6 +30,7 @@ type Tally struct {
 	seen    []int64 // slices in which anything was observed
 	key     []byte
 	record  encoder // for the journal
+	doubts  []doubt
 
 	interned map[contribution]ContributionID
 	values   []contribution // by id
@@ -99,6 +100,7 @@ func (t *Tally) Reset() {
 	t.sources = t.sources[:0]
 	clear(t.marked)
 	t.seen = t.seen[:0]
+	t.doubts = t.doubts[:0]
 	clear(t.interned)
 	clear(t.values)
 	t.values = t.values[:0]
@@ -242,6 +244,22 @@ func (e *Entry) index(newest int) {
 	}
 	for i := first; i <= newest; i++ {
 		e.partAt[e.parts[i].id] = i
+	}
+}
+
+// doubt is how many of an objective's observations lie in the bucket its threshold cuts.
+type doubt struct {
+	objective   int
+	at          int64
+	sure, total Weight
+}
+
+// Observations notes how many of a histogram's observations at time at lie on neither side of the threshold for certain.
+func (t *Tally) Observations(objective int, at int64, unsure, total float64) {
+	u, okUnsure := WeightOf(unsure)
+	n, okTotal := WeightOf(total)
+	if okUnsure && okTotal && u <= n && len(t.doubts) < maxTallyEntries {
+		t.doubts = append(t.doubts, doubt{objective, at, n - u, n})
 	}
 }
 

@@ -37,7 +37,7 @@ func TestHostileInputLeavesNoTrace(t *testing.T) {
 		merging := newTestBase(t, &Config{Mode: ModeMerge}, engine)
 		traces := &tracesProcessor{base: b, next: consumertest.NewNop()}
 		logs := &logsProcessor{base: b, next: consumertest.NewNop()}
-		metrics := &metricsProcessor{base: merging, next: consumertest.NewNop()}
+		metrics := newMetricsProcessor(merging, consumertest.NewNop())
 		for line := range bytes.Lines(hostile) {
 			switch {
 			case strings.HasPrefix(name, "trace_"):

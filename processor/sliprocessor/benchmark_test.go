@@ -135,7 +135,7 @@ func TestJudgingAGoodSpanAllocatesNothing(t *testing.T) {
 	j := newJudge(p.plan, engine)
 	batch := func() {
 		j.reset()
-		p.judgeTraces(j, td)
+		p.judgeTraces(t.Context(), j, td)
 		engine.Commit(j.tally, epoch)
 	}
 	batch()

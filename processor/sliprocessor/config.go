@@ -30,12 +30,23 @@ type Config struct {
 	// TrustInbound keeps marks, and event names of alerts and signals, that arrive from outside. By default they are stripped, so that
 	// a client can neither mark its own events nor raise alerts.
 	TrustInbound bool `mapstructure:"trust_inbound"`
+	// MaxStreams bounds the metric streams whose running totals are remembered, each of which takes up to 160 bytes.
+	MaxStreams int `mapstructure:"max_streams"`
 }
 
-var errMode = errors.New("mode must be count, mark or merge")
+// defaultMaxStreams keeps what is remembered of metrics within 16 MB.
+const defaultMaxStreams = 100_000
 
-// Validate checks the mode.
+var (
+	errMode       = errors.New("mode must be count, mark or merge")
+	errMaxStreams = errors.New("max_streams must be between 1 and 10000000")
+)
+
+// Validate checks the mode and the bound.
 func (c *Config) Validate() error {
+	if c.MaxStreams < 1 || c.MaxStreams > 10_000_000 {
+		return fmt.Errorf("%w (got %d)", errMaxStreams, c.MaxStreams)
+	}
 	switch c.Mode {
 	case ModeCount, ModeMark, ModeMerge:
 		return nil

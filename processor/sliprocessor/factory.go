@@ -22,7 +22,9 @@ func NewFactory() processor.Factory {
 	)
 }
 
-func createDefaultConfig() component.Config { return &Config{Mode: ModeCount} }
+func createDefaultConfig() component.Config {
+	return &Config{Mode: ModeCount, MaxStreams: defaultMaxStreams}
+}
 
 func createTraces(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Traces) (processor.Traces, error) {
 	base, err := newBase(cfg.(*Config), set)
@@ -45,5 +47,5 @@ func createMetrics(_ context.Context, set processor.Settings, cfg component.Conf
 	if err != nil {
 		return nil, err
 	}
-	return &metricsProcessor{base: base, next: next}, nil
+	return newMetricsProcessor(base, next), nil
 }

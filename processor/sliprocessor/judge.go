@@ -27,12 +27,25 @@ const (
 	badPoint
 	unknownObjective
 	cumulative
+	wrongType
+	unknownTemporality
+	notANumber
+	negative
+	noRecordedValue
+	badHistogram
+	unknownUnit
+	stale
+	streamLimit
+	conditionError
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	noTime: "no_time", badTime: "bad_time", endBeforeStart: "end_before_start", zeroID: "zero_id", late: "late", future: "future",
 	spread: "spread", badPoint: "bad_point", unknownObjective: "unknown_objective", cumulative: "cumulative",
+	wrongType: "wrong_type", unknownTemporality: "unknown_temporality", notANumber: "not_a_number", negative: "negative",
+	noRecordedValue: "no_recorded_value", badHistogram: "bad_histogram", unknownUnit: "unknown_unit", stale: "stale",
+	streamLimit: "stream_limit", conditionError: "condition_error",
 }
 
 // outcome is what one batch did, for the metrics.
@@ -41,6 +54,7 @@ type outcome struct {
 	refused          [reasons]int64
 	good, bad        int64
 	stripped         int64
+	excess           int64 // ratios whose part grew beyond the total
 }
 
 func (o *outcome) items() int64 {
@@ -58,8 +72,9 @@ type judge struct {
 	tally   *slo.Tally
 	outcome outcome
 
-	spanName        string // an attribute like others for conditions and groups
-	resource, event values // what the wanted attributes hold
+	spanName        string        // an attribute like others for conditions and groups
+	logBody         pcommon.Value // another
+	resource, event values        // what the wanted attributes hold
 	active          []active
 	values          []string // of a group
 	badNames        []string
@@ -68,6 +83,15 @@ type judge struct {
 	open        []int                // contributors it has not: the event may
 	ofEventIDs  []slo.ContributionID // contributor values of the event
 	ofEventRead bool
+
+	// Of metrics: what was read, and waits for the batch to be delivered.
+	readings []reading
+	rules    []*metricRule // scratch
+	arena    []string      // values of the readings' groups
+	parts    []slo.ContributionID
+	traces   []slo.TraceID
+	ended    []slo.StreamID // gauges that have no value any more
+	unit     string         // of the metric
 
 	source         uint64
 	oldest, newest int64 // event times the book takes from the source
@@ -111,6 +135,9 @@ func newJudge(p *plan, engine *slo.Engine) *judge {
 func (j *judge) reset() {
 	j.tally.Reset()
 	j.outcome = outcome{}
+	clear(j.readings)
+	clear(j.arena)
+	j.readings, j.arena, j.parts, j.traces, j.ended = j.readings[:0], j.arena[:0], j.parts[:0], j.traces[:0], j.ended[:0]
 }
 
 // read takes the wanted attributes of a map into v, in one pass.
@@ -135,8 +162,11 @@ func (j *judge) readEvent(attributes pcommon.Map) {
 
 // ofEvent finds a wanted attribute in the event.
 func (j *judge) ofEvent(slot int) (string, bool) {
-	if slot == slotSpanName {
+	switch slot {
+	case slotSpanName:
 		return j.spanName, j.spanName != ""
+	case slotLogBody:
+		return j.logBody.AsString(), true
 	}
 	return j.event.get(slot)
 }

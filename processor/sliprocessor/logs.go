@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/contexts/ottllog"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/processor"
@@ -32,17 +33,17 @@ func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 		return p.passOn(ctx, ld)
 	}
 	j := p.judge()
-	p.judgeLogs(j, ld)
+	p.judgeLogs(ctx, j, ld)
 	return p.finish(ctx, j, p.next.ConsumeLogs(ctx, ld))
 }
 
-func (p *logsProcessor) judgeLogs(j *judge, ld plog.Logs) {
+func (p *logsProcessor) judgeLogs(ctx context.Context, j *judge, ld plog.Logs) {
 	now := p.clock()
 	for _, rl := range ld.ResourceLogs().All() {
 		j.enter(rl.Resource().Attributes(), &p.plan.logs, now, p.counting())
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, record := range sl.LogRecords().All() {
-				p.judgeRecord(j, record)
+				p.judgeRecord(ctx, j, rl, sl, record)
 			}
 		}
 		j.leave()
@@ -78,7 +79,7 @@ func (p *logsProcessor) stripEvent(o *outcome, record plog.LogRecord) {
 	}
 }
 
-func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
+func (p *logsProcessor) judgeRecord(ctx context.Context, j *judge, rl plog.ResourceLogs, sl plog.ScopeLogs, record plog.LogRecord) {
 	j.readEvent(record.Attributes())
 	if !p.cfg.TrustInbound {
 		j.strip(record.Attributes())
@@ -96,6 +97,7 @@ func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
 		j.settle(why, false)
 		return
 	}
+	j.logBody = record.Body()
 	severity := int32(record.SeverityNumber())
 	if severity == 0 {
 		severity = severityOf(record.SeverityText())
@@ -107,6 +109,16 @@ func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
 			continue
 		}
 		bad := severity >= a.rule.badSeverity
+		if a.rule.logWhere != nil || a.rule.logBad != nil {
+			counts, verdict, err := a.rule.judgeRecord(ctx, rl, sl, record, bad)
+			if err != nil {
+				why = conditionError
+			}
+			if !counts {
+				continue
+			}
+			bad = verdict
+		}
 		if p.counting() && !j.count(a, int64(at), bad, slo.One, record.TraceID()) {
 			why = spread
 			continue
@@ -118,6 +130,25 @@ func (p *logsProcessor) judgeRecord(j *judge, record plog.LogRecord) {
 	}
 	j.settle(why, applied)
 	j.mark(record.Attributes())
+}
+
+// judgeRecord evaluates the rule's OTTL conditions: whether the record counts, and whether it is bad.
+func (r *rule) judgeRecord(
+	ctx context.Context, rl plog.ResourceLogs, sl plog.ScopeLogs, record plog.LogRecord, bad bool,
+) (counts, verdict bool, err error) {
+	tc := ottllog.NewTransformContextPtr(rl, sl, record)
+	defer tc.Close()
+	if r.logWhere != nil {
+		if counts, err = r.logWhere.Eval(ctx, tc); err != nil || !counts {
+			return false, false, err
+		}
+	}
+	if r.logBad != nil {
+		if bad, err = r.logBad.Eval(ctx, tc); err != nil {
+			return false, false, err
+		}
+	}
+	return true, bad, nil
 }
 
 // severityOf reads the severity of records that carry only its text; 0 when the text says nothing.

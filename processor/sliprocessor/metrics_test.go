@@ -50,7 +50,7 @@ func TestMergeAddsTheBooksOfOthers(t *testing.T) {
 	tel := componenttest.NewTelemetry()
 	engine := testEngine(t, slo.Objective{Name: "o", GroupBy: []string{"http.route"}})
 	sink := new(consumertest.MetricsSink)
-	p := &metricsProcessor{base: newTestBaseWith(t, &Config{Mode: ModeMerge}, engine, tel), next: sink}
+	p := newMetricsProcessor(newTestBaseWith(t, &Config{Mode: ModeMerge}, engine, tel), sink)
 	p.instance = "me"
 	md := pmetric.NewMetrics()
 	for _, agent := range []string{"a", "b"} {
@@ -95,7 +95,7 @@ func TestMergeAddsTheBooksOfOthers(t *testing.T) {
 func TestOtherModesPassMetricsOn(t *testing.T) {
 	engine := testEngine(t, slo.Objective{Name: "o"})
 	sink := new(consumertest.MetricsSink)
-	p := &metricsProcessor{base: newTestBase(t, &Config{Mode: ModeCount}, engine), next: sink}
+	p := newMetricsProcessor(newTestBase(t, &Config{Mode: ModeCount}, engine), sink)
 	md := pmetric.NewMetrics()
 	newPoint(newEvents(md, "a"), "o", "bad", "/", 1)
 	require.NoError(t, p.ConsumeMetrics(t.Context(), md))

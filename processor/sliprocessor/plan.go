@@ -6,19 +6,25 @@ import (
 	"fmt"
 	"regexp"
 
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/pitwall-io/pitwall/internal/condition"
 	"github.com/pitwall-io/pitwall/internal/otelattr"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
-// spanName is the pseudo attribute of a match that means the name of the span.
-const spanName = "span.name"
+// The pseudo attributes of a match: the name of a span, the body of a log record.
+const (
+	spanName = "span.name"
+	logBody  = "log.body"
+)
 
 // plan is the objectives, compiled for judging: which attributes are wanted at all, and which rules may apply to a service.
 type plan struct {
 	spans, logs  index
-	wanted       [lengths][]want // by length of the name: most attributes are compared with nothing
+	metrics      map[string][]*metricRule // by the name of the metric
+	wanted       [lengths][]want          // by length of the name: most attributes are compared with nothing
 	slots        int
 	contributors []int // slot of each of the book's contributor attributes
 }
@@ -44,6 +50,9 @@ const (
 	slotBad
 	slotBadNames
 	slotSpanName
+	slotLogBody
+	slotErrorType
+	slotHTTPStatus
 )
 
 // index finds the rules for a service without looking at the others.
@@ -62,6 +71,10 @@ type rule struct {
 	synthetic   bool // synthetic traffic counts
 	matchers    []matcher
 	groupBy     []int // slots
+
+	// OTTL: what counts, and what is bad. Nil where there is none; conditions of spans or of log records, as the indicator is.
+	spanWhere, spanBad *condition.Span
+	logWhere, logBad   *condition.Log
 }
 
 type matcher struct {
@@ -91,11 +104,15 @@ var kindBits = map[string]uint8{
 // requestKinds are the spans that stand for a request to a service: the others describe the same work again.
 const requestKinds = 1<<ptrace.SpanKindServer | 1<<ptrace.SpanKindConsumer
 
-func newPlan(objectives []slo.Objective, contributors []string) (*plan, error) {
-	p := &plan{spans: index{byService: map[string][]*rule{}}, logs: index{byService: map[string][]*rule{}}}
+func newPlan(objectives []slo.Objective, contributors []string, settings component.TelemetrySettings) (*plan, error) {
+	p := &plan{
+		metrics: map[string][]*metricRule{},
+		spans:   index{byService: map[string][]*rule{}}, logs: index{byService: map[string][]*rule{}},
+	}
 	for _, name := range []string{
 		otelattr.ServiceName, otelattr.ServiceInstanceID, otelattr.K8SPodUID, otelattr.K8SPodName, otelattr.HostName,
-		otelattr.UserAgentSyntheticType, otelattr.SLOBad, otelattr.SLOBadNames, spanName,
+		otelattr.UserAgentSyntheticType, otelattr.SLOBad, otelattr.SLOBadNames, spanName, logBody, otelattr.ErrorType,
+		otelattr.HTTPResponseStatusCode,
 	} {
 		p.slot(name)
 	}
@@ -104,10 +121,13 @@ func newPlan(objectives []slo.Objective, contributors []string) (*plan, error) {
 	}
 	spans, logs := map[string][]*rule{}, map[string][]*rule{}
 	for i, o := range objectives {
-		if !o.Counts() {
+		if o.Indicator.Metric != nil {
+			if err := p.metricRules(i, o, settings); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		r, err := p.rule(i, o)
+		r, err := p.rule(i, o, settings)
 		if err != nil {
 			return nil, err
 		}
@@ -138,10 +158,10 @@ func (ix *index) rules(service string) []*rule {
 	return ix.rest
 }
 
-func (p *plan) rule(i int, o slo.Objective) (*rule, error) {
+func (p *plan) rule(i int, o slo.Objective, settings component.TelemetrySettings) (*rule, error) {
 	r := &rule{
 		objective: i, name: o.Name, kinds: requestKinds, badSeverity: o.Indicator.BadSeverity,
-		synthetic: o.Indicator.IncludeSynthetic, latency: int64(o.Indicator.Latency),
+		synthetic: o.Indicator.IncludeSynthetic, latency: int64(o.Indicator.Latency), groupBy: p.slotsOf(o.GroupBy),
 	}
 	if len(o.Indicator.Kinds) > 0 {
 		r.kinds = 0
@@ -149,21 +169,49 @@ func (p *plan) rule(i int, o slo.Objective) (*rule, error) {
 			r.kinds |= kindBits[k]
 		}
 	}
-	for _, m := range o.Indicator.Match {
+	var err error
+	if r.matchers, err = p.matchersOf(o.Name, o.Indicator.Match); err != nil {
+		return nil, err
+	}
+	if o.Indicator.Kind == slo.IndicatorLogs {
+		r.logWhere, err = condition.ForLogs(o.Indicator.Where, settings)
+		if err == nil {
+			r.logBad, err = condition.ForLogs(o.Indicator.BadWhen, settings)
+		}
+	} else {
+		r.spanWhere, err = condition.ForSpans(o.Indicator.Where, settings)
+		if err == nil {
+			r.spanBad, err = condition.ForSpans(o.Indicator.BadWhen, settings)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("objective %s: %w", o.Name, err)
+	}
+	return r, nil
+}
+
+func (p *plan) matchersOf(objective string, matches []slo.Match) ([]matcher, error) {
+	var out []matcher
+	for _, m := range matches {
 		c := matcher{slot: p.slot(m.Attribute), equals: m.Equals}
 		if m.Regex != "" {
 			re, err := regexp.Compile("^(?:" + m.Regex + ")$")
 			if err != nil {
-				return nil, fmt.Errorf("objective %s: match %s: %w", o.Name, m.Attribute, err)
+				return nil, fmt.Errorf("objective %s: match %s: %w", objective, m.Attribute, err)
 			}
 			c.regex = re
 		}
-		r.matchers = append(r.matchers, c)
+		out = append(out, c)
 	}
-	for _, attribute := range o.GroupBy {
-		r.groupBy = append(r.groupBy, p.slot(attribute))
+	return out, nil
+}
+
+func (p *plan) slotsOf(attributes []string) []int {
+	var slots []int
+	for _, attribute := range attributes {
+		slots = append(slots, p.slot(attribute))
 	}
-	return r, nil
+	return slots
 }
 
 // slot finds or makes the slot of an attribute, and wants its older names too.

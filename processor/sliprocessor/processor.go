@@ -26,6 +26,7 @@ type base struct {
 	telemetry *metadata.TelemetryBuilder
 	logger    *zap.Logger
 	instance  string // service.instance.id of this collector
+	settings  component.TelemetrySettings
 	clock     func() time.Time
 
 	engine     *slo.Engine
@@ -34,6 +35,8 @@ type base struct {
 	plan       *plan
 	judges     sync.Pool
 	warned     [reasons]sync.Once
+	// spreadAfter is the longest stretch, in ns, whose events are taken to belong to its end.
+	spreadAfter int64
 }
 
 func newBase(cfg *Config, set processor.Settings) (*base, error) {
@@ -41,7 +44,7 @@ func newBase(cfg *Config, set processor.Settings) (*base, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &base{cfg: cfg, telemetry: telemetry, logger: set.Logger, clock: time.Now}
+	b := &base{cfg: cfg, telemetry: telemetry, logger: set.Logger, clock: time.Now, settings: set.TelemetrySettings}
 	if id, ok := set.Resource.Attributes().Get(otelattr.ServiceInstanceID); ok {
 		b.instance = id.AsString()
 	}
@@ -62,12 +65,13 @@ func (b *base) Start(_ context.Context, host component.Host) error {
 }
 
 func (b *base) use(engine *slo.Engine) error {
-	p, err := newPlan(engine.Objectives(), engine.Settings().Contributors)
+	p, err := newPlan(engine.Objectives(), engine.Settings().Contributors, b.settings)
 	if err != nil {
 		return err
 	}
 	b.commit = func(_ context.Context, t *slo.Tally, now time.Time) { engine.Commit(t, now) }
 	b.engine, b.plan, b.objectives = engine, p, engine.Objectives()
+	b.spreadAfter = int64(engine.Settings().AbsentAfter)
 	b.judges.New = func() any { return newJudge(p, engine) }
 	return nil
 }
@@ -137,6 +141,9 @@ func (b *base) record(ctx context.Context, o *outcome) {
 		if add.n > 0 {
 			add.counter.Add(ctx, add.n, add.option)
 		}
+	}
+	if o.excess > 0 {
+		b.telemetry.ProcessorSliExcess.Add(ctx, o.excess)
 	}
 	if o.stripped > 0 {
 		b.telemetry.ProcessorSliMarksStripped.Add(ctx, o.stripped)

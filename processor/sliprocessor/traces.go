@@ -4,8 +4,11 @@ package sliprocessor
 
 import (
 	"context"
+	"strconv"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/contexts/ottlspan"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
 
@@ -25,24 +28,24 @@ func (p *tracesProcessor) ConsumeTraces(ctx context.Context, td ptrace.Traces) e
 		return p.next.ConsumeTraces(ctx, td)
 	}
 	j := p.judge()
-	p.judgeTraces(j, td)
+	p.judgeTraces(ctx, j, td)
 	return p.finish(ctx, j, p.next.ConsumeTraces(ctx, td))
 }
 
-func (p *tracesProcessor) judgeTraces(j *judge, td ptrace.Traces) {
+func (p *tracesProcessor) judgeTraces(ctx context.Context, j *judge, td ptrace.Traces) {
 	now := p.clock()
 	for _, rs := range td.ResourceSpans().All() {
 		j.enter(rs.Resource().Attributes(), &p.plan.spans, now, p.counting())
 		for _, ss := range rs.ScopeSpans().All() {
 			for _, span := range ss.Spans().All() {
-				p.judgeSpan(j, span)
+				p.judgeSpan(ctx, j, rs, ss, span)
 			}
 		}
 		j.leave()
 	}
 }
 
-func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
+func (p *tracesProcessor) judgeSpan(ctx context.Context, j *judge, rs ptrace.ResourceSpans, ss ptrace.ScopeSpans, span ptrace.Span) {
 	j.readEvent(span.Attributes())
 	if !p.cfg.TrustInbound {
 		j.strip(span.Attributes())
@@ -56,7 +59,7 @@ func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
 	var (
 		at       = int64(span.EndTimestamp())
 		duration = at - int64(span.StartTimestamp())
-		failed   = span.Status().Code() == ptrace.StatusCodeError
+		failed   = j.failed(span)
 		kind     = kindBit(span.Kind())
 		weight   = slo.AdjustedCount(span.TraceState().AsRaw())
 		applied  = false
@@ -71,6 +74,16 @@ func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
 		if a.rule.latency > 0 {
 			bad = duration > a.rule.latency
 		}
+		if a.rule.spanWhere != nil || a.rule.spanBad != nil {
+			counts, verdict, err := a.rule.judgeSpan(ctx, rs, ss, span, bad)
+			if err != nil {
+				why = conditionError
+			}
+			if !counts {
+				continue
+			}
+			bad = verdict
+		}
 		if p.counting() && !j.count(a, at, bad, weight, span.TraceID()) {
 			why = spread
 			continue
@@ -82,6 +95,59 @@ func (p *tracesProcessor) judgeSpan(j *judge, span ptrace.Span) {
 	}
 	j.settle(why, applied)
 	j.mark(span.Attributes())
+}
+
+// judgeSpan evaluates the rule's OTTL conditions: whether the span counts, and whether it is bad.
+func (r *rule) judgeSpan(ctx context.Context, rs ptrace.ResourceSpans, ss ptrace.ScopeSpans, span ptrace.Span, bad bool) (counts, verdict bool, err error) {
+	tc := ottlspan.NewTransformContextPtr(rs, ss, span)
+	defer tc.Close()
+	if r.spanWhere != nil {
+		if counts, err = r.spanWhere.Eval(ctx, tc); err != nil || !counts {
+			return false, false, err
+		}
+	}
+	if r.spanBad != nil {
+		if bad, err = r.spanBad.Eval(ctx, tc); err != nil {
+			return false, false, err
+		}
+	}
+	return true, bad, nil
+}
+
+// failed is the built-in verdict, after the semantic conventions. A status that was set decides, except that a SERVER is not to blame for a
+// request its client got wrong (4xx), as older instrumentation has it. Without a status, error.type or the response's code do.
+func (j *judge) failed(span ptrace.Span) bool {
+	status := span.Status().Code()
+	if status == ptrace.StatusCodeOk {
+		return false
+	}
+	code, known := j.httpStatus()
+	if known && code >= 400 && code < 500 && span.Kind() == ptrace.SpanKindServer {
+		return false
+	}
+	if status == ptrace.StatusCodeError {
+		return true
+	}
+	if _, named := j.event.get(slotErrorType); named {
+		return true
+	}
+	return known && (code >= 500 && code < 600 || code >= 400 && code < 500 && span.Kind() == ptrace.SpanKindClient)
+}
+
+// httpStatus is the response's code, an integer by the conventions and a string in some older data.
+func (j *judge) httpStatus() (int64, bool) {
+	if j.event.stamps[slotHTTPStatus] != j.event.stamp {
+		return 0, false
+	}
+	value := j.event.values[slotHTTPStatus]
+	switch value.Type() {
+	case pcommon.ValueTypeInt:
+		return value.Int(), true
+	case pcommon.ValueTypeStr:
+		code, err := strconv.ParseInt(value.Str(), 10, 32)
+		return code, err == nil
+	}
+	return 0, false
 }
 
 // kindBit is the bit of a span kind; none for a kind that does not exist.

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/grpc/codes"
 
+
 	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 

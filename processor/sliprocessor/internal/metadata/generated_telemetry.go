@@ -3,10 +3,12 @@
 package metadata
 
 import (
+	"context"
 	"errors"
 	"sync"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/embedded"
 	"go.opentelemetry.io/otel/trace"
 
 	"go.opentelemetry.io/collector/component"
@@ -28,9 +30,11 @@ type TelemetryBuilder struct {
 	registrations             []metric.Registration
 	ProcessorSliDiscarded     metric.Int64Counter
 	ProcessorSliEvents        metric.Int64Counter
+	ProcessorSliExcess        metric.Int64Counter
 	ProcessorSliItems         metric.Int64Counter
 	ProcessorSliMarksStripped metric.Int64Counter
 	ProcessorSliRefused       metric.Int64Counter
+	ProcessorSliStreams       metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -42,6 +46,31 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterProcessorSliStreamsCallback sets callback for observable ProcessorSliStreams metric.
+func (builder *TelemetryBuilder) RegisterProcessorSliStreamsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorSliStreams, obs: o})
+		return nil
+	}, builder.ProcessorSliStreams)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+type observerInt64 struct {
+	embedded.Int64Observer
+	inst metric.Int64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
 // Shutdown unregister all registered callbacks for async instruments.
@@ -74,9 +103,15 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorSliExcess, err = builder.meter.Int64Counter(
+		"otelcol_processor_sli_excess",
+		metric.WithDescription("How often the part of a ratio of counters grew beyond its total. What is too much is held against the totals to come. [Alpha]"),
+		metric.WithUnit("{ratio}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorSliItems, err = builder.meter.Int64Counter(
 		"otelcol_processor_sli_items",
-		metric.WithDescription("Spans, log records and slo.events points that came in, by what became of them. Every item has one outcome. [Alpha]"),
+		metric.WithDescription("Spans, log records and data points that came in, by what became of them. Every item has one outcome. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
@@ -90,6 +125,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_sli_refused",
 		metric.WithDescription("Items that could not be judged, by reason. They are passed on and count in no budget. [Alpha]"),
 		metric.WithUnit("{item}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSliStreams, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_sli_streams",
+		metric.WithDescription("Metric streams whose running totals are remembered, of max_streams. [Alpha]"),
+		metric.WithUnit("{stream}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs
