@@ -15,6 +15,8 @@ type Attr struct {
 	// Text is the value where it is a string; the template rule needs it.
 	Text   string
 	IsText bool
+
+	pair uint64 // key and value together
 }
 
 // Change is what happens to one attribute of a point that is merged.
@@ -41,8 +43,10 @@ type Point struct {
 	Changes []Change
 	Whole   bool
 
+	raw     uint64 // sum of the attributes' pairs as they came in
 	weights []weighing
 	parts   []part
+	folds   []*attribute
 }
 
 type part struct {
@@ -110,7 +114,7 @@ const (
 	MarkFolded
 )
 
-// Outcome is what the limiter decided.
+// Outcome is what the limiter decided. It is valid until the next point.
 type Outcome struct {
 	Verdict Verdict
 	Reason  Reason
@@ -160,8 +164,8 @@ type Limiter struct {
 	streams  int
 	groups   int
 	stats    Stats
-	slab     []stream
-	free     []*stream
+	arena    arena
+	outcome  Outcome // of the point at hand
 	owed     []*stream
 	owing    []*Group
 	leaving  []departure
@@ -230,6 +234,7 @@ func (l *Limiter) Protect(attributes []string) {
 		for _, a := range m.list {
 			a.protected = l.protects(a.key)
 		}
+		m.heat()
 		m.generation++
 	}
 }
@@ -330,39 +335,24 @@ func (l *Limiter) Stats() Stats {
 	return s
 }
 
-func (l *Limiter) newStream() *stream {
+// newStream makes a stream of a metric; nil means that memory is used up.
+func (l *Limiter) newStream(m *Metric, id uint64) *stream {
 	if l.full() {
 		return nil
 	}
-	l.used += streamBytes
+	ref := l.arena.take()
+	s := l.arena.at(ref)
+	s.id = id
+	l.used += streamBytes + m.streams.insert(id, ref)
 	l.streams++
-	if n := len(l.free); n > 0 {
-		s := l.free[n-1]
-		l.free = l.free[:n-1]
-		*s = stream{}
-		return s
-	}
-	if len(l.slab) == 0 {
-		l.slab = make([]stream, 512)
-	}
-	s := &l.slab[0]
-	l.slab = l.slab[1:]
 	return s
 }
 
-func (l *Limiter) dropStream(s *stream) {
+// leaveStream settles the account of a stream that is forgotten.
+func (l *Limiter) leaveStream(s *stream) {
 	l.used -= streamBytes
 	l.streams--
-	if b := s.body; b != nil {
-		l.used -= bodyBytes
-		for _, d := range []distribution{b.last, b.baseDist} {
-			if d != nil {
-				l.used -= d.bytes()
-			}
-		}
-	}
-	*s = stream{}
-	l.free = append(l.free, s)
+	l.chargeBody(s.body, -1)
 }
 
 // scratchFor returns a distribution of the same type to work on.

@@ -5,27 +5,27 @@ package limit
 import "math"
 
 // Number takes in a point of a sum or a gauge. monotonic makes a negative value invalid.
-func (m *Metric) Number(p *Point, kind Kind, v Number, monotonic, closed bool) Outcome {
+func (m *Metric) Number(p *Point, kind Kind, v Number, monotonic, closed bool) *Outcome {
 	m.l.effective(p)
 	r := m.route(p, kind, closed)
 	if r.reason != ReasonNone {
-		return Outcome{Verdict: Dropped, Reason: r.reason}
+		return m.dropped(&r, r.reason)
 	}
 	valid := p.NoValue || !p.Malformed && v.finite() && (!monotonic || !v.negative())
 	switch kind {
 	case KindCumulative:
-		return m.cumulativeNumber(p, r, v, valid)
+		return m.cumulativeNumber(p, &r, v, valid)
 	case KindLevel, KindGauge:
-		return m.level(p, r, v, valid)
+		return m.level(p, &r, v, valid)
 	}
 	m.weigh(p, weightOf(v, valid && !p.NoValue && monotonic))
 	if r.group == nil {
-		return Outcome{}
+		return pass
 	}
 	if p.NoValue || !valid {
-		return m.dropped(p, r, invalidOr(p.NoValue))
+		return m.dropped(&r, invalidOr(p.NoValue))
 	}
-	out := m.touch(p, r)
+	out := m.touch(p, &r)
 	if out.Carrier {
 		r.group.total = accumulator{}
 	}
@@ -48,10 +48,14 @@ func weightOf(v Number, known bool) float64 {
 	return math.Abs(v.Float64())
 }
 
+// pass is the outcome of a point that is left as it is.
+var pass = &Outcome{}
+
 // touch makes the point part of what its group sends in this flush.
-func (m *Metric) touch(p *Point, r route) Outcome {
+func (m *Metric) touch(p *Point, r *route) *Outcome {
 	g := r.group
-	out := Outcome{Verdict: Merged, Group: g, Mark: r.mark, MarkTime: r.markAt, Shared: g.shared}
+	out := &m.l.outcome
+	*out = Outcome{Verdict: Merged, Group: g, Mark: r.mark, MarkTime: r.markAt, Shared: g.shared}
 	g.window = m.l.window
 	if g.flush != m.l.flush+1 {
 		g.flush = m.l.flush + 1
@@ -79,17 +83,21 @@ func (m *Metric) count(g *Group) {
 	} else {
 		m.folded++
 		m.l.stats.Folded++
+		for _, a := range g.folds {
+			a.folded++
+		}
 	}
 }
 
 // dropped is the outcome of a point that its group cannot use; an end mark that is due is still asked for.
-func (m *Metric) dropped(_ *Point, r route, why Reason) Outcome {
-	return Outcome{Verdict: Dropped, Reason: why, Mark: r.mark, MarkTime: r.markAt}
+func (m *Metric) dropped(r *route, why Reason) *Outcome {
+	m.l.outcome = Outcome{Verdict: Dropped, Reason: why, Mark: r.mark, MarkTime: r.markAt}
+	return &m.l.outcome
 }
 
 // cumulativeNumber follows a cumulative monotonic sum. The group's total grows by what each member grows by; a member that is
 // kept is remembered too, so that it can be folded later without its past being counted again.
-func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outcome {
+func (m *Metric) cumulativeNumber(p *Point, r *route, v Number, valid bool) *Outcome {
 	s := r.stream
 	if r.flip && r.group == nil {
 		m.restartNumber(s)
@@ -97,9 +105,9 @@ func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outco
 	if p.NoValue || !valid {
 		m.weigh(p, 0)
 		if r.group == nil {
-			return Outcome{}
+			return pass
 		}
-		return m.dropped(p, r, invalidOr(p.NoValue))
+		return m.dropped(r, invalidOr(p.NoValue))
 	}
 	what, before, previous := m.follow(s, p, r), s.last(), s.time
 	if what == advance && v.less(before) {
@@ -111,9 +119,9 @@ func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outco
 	m.weigh(p, m.growth(what, v, before))
 	if what == late {
 		if r.group == nil && !s.has(flagOffset) {
-			return Outcome{} // a kept series is its sender's own affair
+			return pass // a kept series is its sender's own affair
 		}
-		return m.dropped(p, r, ReasonLate)
+		return m.dropped(r, ReasonLate)
 	}
 	if what == reset {
 		m.l.stats.Resets++
@@ -145,7 +153,7 @@ func (m *Metric) cumulativeNumber(p *Point, r route, v Number, valid bool) Outco
 
 // follow classifies a cumulative point. A series that was kept before a restart and is folded with its first point after it
 // begins with a baseline: how much of its value was sent before the restart is not known.
-func (m *Metric) follow(s *stream, p *Point, r route) transition {
+func (m *Metric) follow(s *stream, p *Point, r *route) transition {
 	unsure := s.has(flagUnsure)
 	s.drop(flagUnsure)
 	if unsure && r.group != nil {
@@ -212,20 +220,21 @@ func (m *Metric) bodyOf(s *stream) *body {
 	return s.body
 }
 
-func (m *Metric) keptNumber(p *Point, id uint64, s *stream, what transition, v Number, previous int64) Outcome {
+func (m *Metric) keptNumber(p *Point, id uint64, s *stream, what transition, v Number, previous int64) *Outcome {
 	if !s.has(flagOffset) {
-		return Outcome{}
+		return pass
 	}
 	b := s.body
 	if what == reset {
 		m.l.note(change{of: changeStream, m: m, key: id, which: s})
 		b.base, b.baseStart = Number{isFloat: v.isFloat}, max(p.Start, previous)
 	}
-	return Outcome{Verdict: Restarted, Start: b.baseStart, Number: v.minus(b.base)}
+	m.l.outcome = Outcome{Verdict: Restarted, Start: b.baseStart, Number: v.minus(b.base)}
+	return &m.l.outcome
 }
 
 // level follows a gauge or a sum that may fall: a group is what its current members make together.
-func (m *Metric) level(p *Point, r route, v Number, valid bool) Outcome {
+func (m *Metric) level(p *Point, r *route, v Number, valid bool) *Outcome {
 	s := r.stream
 	m.weigh(p, 1)
 	if r.flip && s.has(flagContributes) {
@@ -237,13 +246,13 @@ func (m *Metric) level(p *Point, r route, v Number, valid bool) Outcome {
 		if !p.NoValue && valid && p.Time >= s.time {
 			s.remember(p.Start, p.Time, v)
 		}
-		return Outcome{}
+		return pass
 	}
 	if !valid {
-		return m.dropped(p, r, ReasonInvalid)
+		return m.dropped(r, ReasonInvalid)
 	}
 	if s.has(flagSeen) && p.Time < s.time {
-		return m.dropped(p, r, ReasonLate)
+		return m.dropped(r, ReasonLate)
 	}
 	g := r.group
 	if p.NoValue {
@@ -253,7 +262,7 @@ func (m *Metric) level(p *Point, r route, v Number, valid bool) Outcome {
 			s.time = p.Time
 		}
 		if g.members == 0 && g.out == 0 {
-			return m.dropped(p, r, ReasonNoValue)
+			return m.dropped(r, ReasonNoValue)
 		}
 		return m.touch(p, r)
 	}
@@ -271,35 +280,35 @@ func (m *Metric) level(p *Point, r route, v Number, valid bool) Outcome {
 }
 
 // Explicit takes in a point of a histogram or a summary. d is changed.
-func (m *Metric) Explicit(p *Point, kind Kind, d *Explicit, closed bool) Outcome {
+func (m *Metric) Explicit(p *Point, kind Kind, d *Explicit, closed bool) *Outcome {
 	p.Malformed = !d.Normalize() || p.Malformed
 	return m.distribution(p, kind, d, closed)
 }
 
 // Exponential takes in a point of an exponential histogram. d is changed.
-func (m *Metric) Exponential(p *Point, kind Kind, d *Exponential, closed bool) Outcome {
+func (m *Metric) Exponential(p *Point, kind Kind, d *Exponential, closed bool) *Outcome {
 	p.Malformed = !d.Normalize() || p.Malformed
 	return m.distribution(p, kind, d, closed)
 }
 
-func (m *Metric) distribution(p *Point, kind Kind, d distribution, closed bool) Outcome {
+func (m *Metric) distribution(p *Point, kind Kind, d distribution, closed bool) *Outcome {
 	m.l.effective(p)
 	r := m.route(p, kind, closed)
 	if r.reason != ReasonNone {
-		return Outcome{Verdict: Dropped, Reason: r.reason}
+		return m.dropped(&r, r.reason)
 	}
 	valid := p.NoValue || !p.Malformed
 	if kind == KindCumulativeDistribution {
-		return m.cumulativeDistribution(p, r, d, valid)
+		return m.cumulativeDistribution(p, &r, d, valid)
 	}
 	m.weigh(p, float64(d.observations()))
 	if r.group == nil {
-		return Outcome{}
+		return pass
 	}
 	if p.NoValue || !valid {
-		return m.dropped(p, r, invalidOr(p.NoValue))
+		return m.dropped(&r, invalidOr(p.NoValue))
 	}
-	out := m.touch(p, r)
+	out := m.touch(p, &r)
 	m.resize(r.group, func(g *Group) {
 		switch {
 		case g.dist == nil:
@@ -325,7 +334,7 @@ func (m *Metric) resize(g *Group, change func(*Group)) {
 	}
 }
 
-func (m *Metric) cumulativeDistribution(p *Point, r route, d distribution, valid bool) Outcome {
+func (m *Metric) cumulativeDistribution(p *Point, r *route, d distribution, valid bool) *Outcome {
 	s := r.stream
 	if r.flip && r.group == nil {
 		m.restartDistribution(s)
@@ -333,9 +342,9 @@ func (m *Metric) cumulativeDistribution(p *Point, r route, d distribution, valid
 	if p.NoValue || !valid {
 		m.weigh(p, 0)
 		if r.group == nil {
-			return Outcome{}
+			return pass
 		}
-		return m.dropped(p, r, invalidOr(p.NoValue))
+		return m.dropped(r, invalidOr(p.NoValue))
 	}
 	d.dropExtremesIf(r.group != nil || s.has(flagOffset))
 	grown := m.l.scratchFor(d) // what the point adds to its series
@@ -357,9 +366,9 @@ func (m *Metric) cumulativeDistribution(p *Point, r route, d distribution, valid
 	m.weigh(p, m.growthOf(what, grown))
 	if what == late {
 		if r.group == nil && !s.has(flagOffset) {
-			return Outcome{}
+			return pass
 		}
-		return m.dropped(p, r, ReasonLate)
+		return m.dropped(r, ReasonLate)
 	}
 	if what == reset {
 		m.l.stats.Resets++
@@ -426,9 +435,9 @@ func (m *Metric) restartDistribution(s *stream) {
 	s.set(flagOffset)
 }
 
-func (m *Metric) keptDistribution(p *Point, id uint64, s *stream, what transition, d distribution, previous int64) Outcome {
+func (m *Metric) keptDistribution(p *Point, id uint64, s *stream, what transition, d distribution, previous int64) *Outcome {
 	if !s.has(flagOffset) {
-		return Outcome{}
+		return pass
 	}
 	b := s.body
 	if what == reset {
@@ -438,7 +447,8 @@ func (m *Metric) keptDistribution(p *Point, id uint64, s *stream, what transitio
 		}
 		b.baseDist, b.baseStart = nil, max(p.Start, previous)
 	}
-	out := Outcome{Verdict: Restarted, Start: b.baseStart}
+	out := &m.l.outcome
+	*out = Outcome{Verdict: Restarted, Start: b.baseStart}
 	if b.baseDist != nil {
 		d.fellBelow(b.baseDist) // brings both to the same buckets
 		d.minus(b.baseDist)

@@ -61,14 +61,14 @@ func (l *Limiter) Journal() []byte {
 		return nil
 	}
 	e := newEncoder()
-	e.changes(l.changes, true) // streams point to groups
-	e.changes(l.changes, false)
+	e.changes(&l.arena, l.changes, true) // streams point to groups
+	e.changes(&l.arena, l.changes, false)
 	clear(l.changes)
 	l.changes = l.changes[:0]
 	return e.seal(l)
 }
 
-func (e *encoder) changes(changes []change, groups bool) {
+func (e *encoder) changes(arena *arena, changes []change, groups bool) {
 	var current *Metric
 	for i := range changes {
 		c := &changes[i]
@@ -81,8 +81,8 @@ func (e *encoder) changes(changes []change, groups bool) {
 		}
 		switch c.of {
 		case changeStream:
-			if c.m.streams[c.key] == c.which {
-				e.stream(c.key, c.which)
+			if c.m.streams.find(arena, c.key) == c.which {
+				e.stream(c.which)
 			}
 		case changeGroup:
 			e.group(c.group)
@@ -108,9 +108,7 @@ func (l *Limiter) Snapshot() []byte {
 		for _, g := range m.groups {
 			e.group(g)
 		}
-		for id, s := range m.streams {
-			e.stream(id, s)
-		}
+		m.streams.each(&l.arena, e.stream)
 	}
 	clear(l.changes)
 	l.changes = l.changes[:0]
@@ -244,15 +242,15 @@ func (e *encoder) number(n Number) {
 	e.fixed(n.bits)
 }
 
-func (e *encoder) stream(id uint64, s *stream) {
+func (e *encoder) stream(s *stream) {
 	e.byte(byte(changeStream))
-	e.fixed(id)
+	e.fixed(s.id)
 	if s.group == nil {
 		e.fixed(0)
 	} else {
 		e.fixed(s.group.key)
 	}
-	e.byte(s.flags)
+	e.byte(s.flags &^ flagMeasured)
 	e.signed(s.start)
 	e.signed(s.time)
 	e.fixed(s.value)
@@ -442,6 +440,7 @@ func (d *decoder) seats(m *Metric) {
 		d.hashes(&a.values)
 	}
 	d.hashes(&m.series)
+	m.heat()
 	m.countSeats()
 	m.account()
 }
@@ -473,16 +472,15 @@ func (d *decoder) stream(l *Limiter, m *Metric) {
 	if d.err != nil {
 		return
 	}
-	s := m.streams[id]
+	s := m.streams.find(&l.arena, id)
 	if s == nil {
-		if s = l.newStream(); s == nil {
+		if s = l.newStream(m, id); s == nil {
 			return // memory is full: the series will be dropped, not counted twice
 		}
-		m.streams[id] = s
 	}
 	l.chargeBody(s.body, -1)
 	l.chargeBody(b, 1)
-	*s = stream{group: m.groups[group], body: b, start: start, time: at, value: value, window: d.windowOf(window), flags: flags}
+	*s = stream{id: id, group: m.groups[group], body: b, start: start, time: at, value: value, window: d.windowOf(window), flags: flags &^ flagMeasured}
 	if s.group == nil {
 		s.set(flagUnsure)
 		s.drop(flagContributes)
@@ -523,7 +521,7 @@ func (d *decoder) group(l *Limiter, m *Metric) {
 	} else if have.dist != nil {
 		l.used -= have.dist.bytes()
 	}
-	g.merge, g.stirred = have.merge, have.stirred
+	g.merge, g.stirred, g.folds = have.merge, have.stirred, have.folds
 	*have = g
 	if g.dist != nil {
 		l.used += g.dist.bytes()

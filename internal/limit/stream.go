@@ -32,10 +32,12 @@ const (
 	flagOffset                  // kept, but restarted: body.base is taken off what goes out
 	flagOwed                    // a kept series was folded and its end is not delivered yet
 	flagUnsure                  // kept, and restored: the last value may be older than the last one sent
+	flagMeasured                // the window's sketches know the stream
 )
 
 // stream is one incoming series: the last point of it and where it goes. A million of them must fit into 150 MB.
 type stream struct {
+	id         uint64
 	group      *Group // nil while the series is kept as it is
 	body       *body
 	start      int64 // as the sender gave it, 0 when unknown
@@ -55,7 +57,7 @@ type body struct {
 }
 
 const (
-	streamBytes = 56 + 40 // and its share of the table
+	streamBytes = 64 // and a slot in the table, which is charged as it grows
 	bodyBytes   = 80
 )
 
@@ -110,6 +112,13 @@ type Group struct {
 	key    uint64
 	whole  bool
 	shared bool
+	folds  []*attribute // whose values are folded in it
+	// A series of this identity was placed here in this window: another one is, too, without another look (see Metric.again).
+	placed struct {
+		generation, window uint32
+		measured           bool
+		seat               *seat
+	}
 	// series is the Point.Series of the members' identity, whose next point gives the occasion to send the group again.
 	series  uint64
 	stirred bool // it waits in Metric.stirred
@@ -139,7 +148,7 @@ type Group struct {
 	dirty   bool // low, high or total have to be counted again
 }
 
-const groupBytes = 320 + 40
+const groupBytes = 360 + 40
 
 // Emission is the point a group sends.
 type Emission struct {
@@ -246,3 +255,9 @@ func (g *Group) restart() {
 	g.total = accumulator{}
 	g.dist = nil
 }
+
+// IsShared tells whether the group belongs on the resource that carries only the scope.
+func (g *Group) IsShared() bool { return g.shared }
+
+// IsLevel tells whether the group is a level, which may have to be sent without a member's point.
+func (g *Group) IsLevel() bool { return g.kind.isLevel() }

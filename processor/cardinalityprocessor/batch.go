@@ -39,7 +39,6 @@ type batch struct {
 	hasExtra  bool
 	extraOpen bool
 
-	outcome     limit.Outcome
 	emission    limit.Emission
 	carriers    []carrier
 	remove      []bool
@@ -340,7 +339,7 @@ type dataPoints[P any] interface {
 // shape is what sets them apart.
 type shape[P any] interface {
 	// observe hands the point to the limiter.
-	observe(*batch, P) limit.Outcome
+	observe(*batch, P) *limit.Outcome
 	// restart replaces the content of a series that starts anew.
 	restart(P, *limit.Outcome)
 	// emit replaces the content by that of a merged series.
@@ -362,8 +361,7 @@ func runPoints[P dataPoint[P], S dataPoints[P], T shape[P]](b *batch, dps S, t T
 		dp := dps.At(i)
 		b.remove[i] = false
 		b.fill(dp.Attributes(), dp.StartTimestamp(), dp.Timestamp(), dp.Flags())
-		b.outcome = t.observe(b, dp)
-		out := &b.outcome
+		out := t.observe(b, dp)
 		if out.Verdict == limit.Pass {
 			continue
 		}

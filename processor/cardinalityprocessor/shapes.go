@@ -18,7 +18,7 @@ func describe(to, from pmetric.Metric) {
 // numbers are the points of gauges and sums.
 type numbers struct{}
 
-func (numbers) observe(b *batch, dp pmetric.NumberDataPoint) limit.Outcome {
+func (numbers) observe(b *batch, dp pmetric.NumberDataPoint) *limit.Outcome {
 	v := limit.Int(dp.IntValue())
 	switch dp.ValueType() {
 	case pmetric.NumberDataPointValueTypeDouble:
@@ -58,7 +58,7 @@ func (numbers) elsewhere(to, like pmetric.Metric) pmetric.NumberDataPoint {
 // explicits are the points of histograms with explicit bounds.
 type explicits struct{}
 
-func (explicits) observe(b *batch, dp pmetric.HistogramDataPoint) limit.Outcome {
+func (explicits) observe(b *batch, dp pmetric.HistogramDataPoint) *limit.Outcome {
 	e := &b.explicit
 	*e = limit.Explicit{Bounds: e.Bounds[:0], Counts: e.Counts[:0], Count: dp.Count()}
 	for _, v := range dp.ExplicitBounds().All() {
@@ -110,7 +110,7 @@ func (explicits) elsewhere(to, like pmetric.Metric) pmetric.HistogramDataPoint {
 // exponentials are the points of exponential histograms.
 type exponentials struct{}
 
-func (exponentials) observe(b *batch, dp pmetric.ExponentialHistogramDataPoint) limit.Outcome {
+func (exponentials) observe(b *batch, dp pmetric.ExponentialHistogramDataPoint) *limit.Outcome {
 	e := &b.exponential
 	*e = limit.Exponential{
 		Positive: limit.Buckets{Counts: e.Positive.Counts[:0], Offset: dp.Positive().Offset()},
@@ -174,7 +174,7 @@ func (exponentials) elsewhere(to, like pmetric.Metric) pmetric.ExponentialHistog
 // summaries are the points of summaries: count and sum add up, quantiles do not.
 type summaries struct{}
 
-func (summaries) observe(b *batch, dp pmetric.SummaryDataPoint) limit.Outcome {
+func (summaries) observe(b *batch, dp pmetric.SummaryDataPoint) *limit.Outcome {
 	e := &b.explicit
 	*e = limit.Explicit{Bounds: e.Bounds[:0], Counts: e.Counts[:0], Count: dp.Count(), Sum: dp.Sum(), HasSum: true}
 	return b.metric.Explicit(&b.point, b.kind, e, b.closed)

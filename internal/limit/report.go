@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package limit
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Report is what one metric wants, what it gets and what would help.
+type Report struct {
+	Metric     string            `json:"metric"`
+	Scope      string            `json:"scope"`
+	Series     int               `json:"series"`
+	Limit      int               `json:"limit"`
+	Wanted     float64           `json:"wanted"`
+	Folded     uint64            `json:"folded_points"`
+	Whole      uint64            `json:"folded_whole_points"`
+	Attributes []AttributeReport `json:"attributes"`
+}
+
+// AttributeReport is the same for one attribute.
+type AttributeReport struct {
+	Attribute string  `json:"attribute"`
+	Values    int     `json:"values"`
+	Limit     int     `json:"limit"`
+	Wanted    float64 `json:"wanted"`
+	Folded    uint64  `json:"folded_points"`
+	// Saves is how many series fewer would be sent if the attribute were dropped.
+	Saves     float64 `json:"saves_series"`
+	Squeezed  bool    `json:"folded_as_a_whole,omitempty"`
+	Protected bool    `json:"protected,omitempty"`
+}
+
+// Offenders reports the metrics that want most more than they get, worst first, up to limit of them.
+func (l *Limiter) Offenders(limit int) []Report {
+	all := []Report{}
+	for _, m := range l.metrics {
+		if m.folded == 0 && m.foldedWhole == 0 && !m.measuring {
+			continue
+		}
+		all = append(all, m.report())
+	}
+	slices.SortFunc(all, func(a, b Report) int {
+		return cmp.Or(cmp.Compare(b.Wanted-float64(b.Series), a.Wanted-float64(a.Series)), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Scope, b.Scope))
+	})
+	return all[:min(limit, len(all))]
+}
+
+func (m *Metric) report() Report {
+	r := Report{
+		Metric: m.key.name, Scope: m.label, Series: len(m.series.seats) + m.overflow, Limit: m.series.limit,
+		Wanted: max(m.wanted.estimate(), m.lastWanted, float64(len(m.series.seats))), Folded: m.folded, Whole: m.foldedWhole,
+	}
+	for _, a := range m.list {
+		r.Attributes = append(r.Attributes, AttributeReport{
+			Attribute: a.key, Values: len(a.values.seats), Limit: a.values.limit, Wanted: max(a.values.wanted(), a.values.lastDemand),
+			Folded: a.folded, Saves: max(a.lastSaves, 0), Squeezed: a.squeezed, Protected: a.protected,
+		})
+	}
+	slices.SortFunc(r.Attributes, func(a, b AttributeReport) int {
+		return cmp.Or(cmp.Compare(b.Wanted, a.Wanted), cmp.Compare(a.Attribute, b.Attribute))
+	})
+	return r
+}
