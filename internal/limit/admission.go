@@ -150,7 +150,7 @@ func (a *admission) displace(factor float64) bool {
 		order = append(order, seated{hash, s.weight})
 	}
 	slices.SortFunc(order, func(x, y seated) int { return cmp.Or(cmp.Compare(x.weight, y.weight), cmp.Compare(x.hash, y.hash)) })
-	wait := slices.Clone(a.waiting.heap)
+	wait := slices.Clone(a.waiting.hitters)
 	slices.SortFunc(wait, func(x, y hitter) int {
 		return cmp.Or(cmp.Compare(y.weight-y.excess, x.weight-x.excess), cmp.Compare(x.hash, y.hash))
 	})

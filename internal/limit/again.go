@@ -35,7 +35,7 @@ func (a *attribute) in(p *Point) int {
 
 // quick tells whether the hot attributes are all that has to be looked at.
 func (m *Metric) quick() bool {
-	return !m.ruled && !m.mergeAll && (m.measuring || !m.crowded)
+	return !m.ruled && !m.mergeAll && !m.l.thorough && (m.measuring || !m.crowded)
 }
 
 // replace looks the hot attributes up: it notes their weights and returns the sum of the outgoing attributes, and the same before

@@ -18,6 +18,7 @@ func (m *Metric) evaluate(p *Point, admit, rewrite bool) evaluation {
 	var e evaluation
 	e.merged = m.mergeAll
 	if admit {
+		m.measuring = m.measuring || m.crowded || m.series.crowded() || 2*len(m.series.seats) >= m.series.limit
 		p.weights, p.parts, p.folds = p.weights[:0], p.parts[:0], p.folds[:0]
 	}
 	if rewrite {
@@ -35,6 +36,12 @@ func (m *Metric) evaluate(p *Point, admit, rewrite bool) evaluation {
 			e.merged = true
 			e.sum += a.pair
 			e.full += a.pair
+			if st := m.attribute(i, a); admit && st != nil {
+				p.folds = append(p.folds, st)
+				if m.measuring {
+					p.parts = append(p.parts, part{st, a.pair})
+				}
+			}
 			continue
 		}
 		st := m.attribute(i, a)
@@ -132,13 +139,7 @@ func (m *Metric) weigh(p *Point, weight float64) {
 
 // measure feeds the sketches that say what folding an attribute would save.
 func (m *Metric) measure(p *Point, id uint64, e *evaluation) {
-	if !m.measuring {
-		if !m.series.crowded() && 2*len(m.series.seats) < m.series.limit && !m.crowded {
-			return
-		}
-		m.measuring = true
-	}
-	if m.l.full() {
+	if !m.measuring || m.l.full() {
 		return
 	}
 	grown := m.wanted.insert(id)

@@ -43,7 +43,11 @@ type Point struct {
 	Changes []Change
 	Whole   bool
 
-	raw     uint64 // sum of the attributes' pairs as they came in
+	raw uint64 // sum of the attributes' pairs as they came in
+	id  uint64 // of the incoming series
+	// identified says that raw, id and the pairs are those of the point at hand.
+	identified bool
+
 	weights []weighing
 	parts   []part
 	folds   []*attribute
@@ -166,6 +170,8 @@ type Limiter struct {
 	stats    Stats
 	arena    arena
 	outcome  Outcome // of the point at hand
+	sink     uint64  // keeps loads that only warm the caches
+	thorough bool    // look at every attribute of every point; a test compares
 	owed     []*stream
 	owing    []*Group
 	leaving  []departure

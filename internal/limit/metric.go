@@ -26,7 +26,7 @@ type Metric struct {
 	list       []*attribute
 	hot        []*attribute // values compete, or all of them are folded
 	ruled      bool         // a rule changes a hot attribute
-	mergeAll   bool // a rule may make two incoming series one: none is kept as it is
+	mergeAll   bool         // a rule may make two incoming series one: none is kept as it is
 
 	series   admission // outgoing series, kept or merged
 	streams  streamTable

@@ -55,7 +55,8 @@ var pass = &Outcome{}
 func (m *Metric) touch(p *Point, r *route) *Outcome {
 	g := r.group
 	out := &m.l.outcome
-	*out = Outcome{Verdict: Merged, Group: g, Mark: r.mark, MarkTime: r.markAt, Shared: g.shared}
+	out.Verdict, out.Reason, out.Group, out.Shared, out.Carrier = Merged, ReasonNone, g, g.shared, false
+	out.Mark, out.MarkTime = r.mark, r.markAt
 	g.window = m.l.window
 	if g.flush != m.l.flush+1 {
 		g.flush = m.l.flush + 1
@@ -186,11 +187,7 @@ func (m *Metric) countsFirst(p *Point) bool {
 	if !m.l.warm && p.Start < m.l.epoch && p.Time-m.l.epoch < int64(m.l.settings.WarmUp) {
 		return false
 	}
-	raw := uint64(0)
-	for i := range p.Attrs {
-		raw += Mix(p.Attrs[i].KeyHash, p.Attrs[i].ValueHash)
-	}
-	return !m.l.expired.has(Mix(p.Series, raw))
+	return !m.l.expired.has(p.id)
 }
 
 // startOf is the start of an outgoing cumulative series: where its first member's is when that is counted, else right before its

@@ -14,16 +14,49 @@ type route struct {
 	from   *Group // the group it was in before, when flip is set
 }
 
-// route decides about a point. A series that was seen in this window keeps its place without another look, unless values
-// compete and have to be weighed.
-func (m *Metric) route(p *Point, kind Kind, closed bool) route {
+func (p *Point) identify() {
 	p.raw = 0
 	for i := range p.Attrs {
 		a := &p.Attrs[i]
 		a.pair = Mix(a.KeyHash, a.ValueHash)
 		p.raw += a.pair
 	}
-	id := Mix(p.Series, p.raw)
+	p.id = Mix(p.Series, p.raw)
+}
+
+// Ahead prepares for points that are observed next. It is not needed, but among millions of series each look-up waits for memory,
+// and here those of several points wait together.
+func (m *Metric) Ahead(points []Point) {
+	for i := range points {
+		points[i].identify()
+		points[i].identified = true
+	}
+	if len(m.streams.slots) < manySlots {
+		return
+	}
+	var found [64]uint32
+	points = points[:min(len(points), len(found))]
+	for i := range points {
+		found[i] = m.streams.first(points[i].id)
+	}
+	for i := range points {
+		if found[i] != 0 {
+			m.l.sink ^= m.l.arena.at(found[i] - 1).id
+		}
+	}
+}
+
+// manySlots is where a table outgrows the processor's nearest caches.
+const manySlots = 1 << 13
+
+// route decides about a point. A series that was seen in this window keeps its place without another look, unless values
+// compete and have to be weighed.
+func (m *Metric) route(p *Point, kind Kind, closed bool) route {
+	if !p.identified {
+		p.identify()
+	}
+	p.identified = false
+	id := p.id
 	s := m.streams.find(&m.l.arena, id)
 	if s != nil && s.generation == m.generation && s.window == m.l.window {
 		if m.crowded && !m.weighSettled(p, s) {

@@ -41,10 +41,12 @@ func TestHeavyHittersBoundEveryWeight(t *testing.T) {
 			truth[h]++
 			s.offer(h, 1)
 		}
-		for i, x := range s.heap {
+		for i, x := range s.hitters {
 			require.LessOrEqual(t, x.weight-x.excess, truth[x.hash])
 			require.GreaterOrEqual(t, x.weight, truth[x.hash])
-			require.Equal(t, int32(i), s.where[x.hash])
+			require.Equal(t, int32(i), s.find(x.hash))
+			require.Equal(t, int32(i), s.heap[x.at])
+			require.GreaterOrEqual(t, x.weight, s.hitters[s.heap[(x.at-1)/2]].weight)
 		}
 		for range 30 { // the heaviest thirty are all found
 			best := uint64(0)
@@ -53,7 +55,7 @@ func TestHeavyHittersBoundEveryWeight(t *testing.T) {
 					best = h
 				}
 			}
-			require.Contains(t, s.where, best)
+			require.GreaterOrEqual(t, s.find(best), int32(0))
 			delete(truth, best)
 		}
 	}

@@ -86,6 +86,9 @@ func (t *streamTable) find(a *arena, id uint64) *stream {
 	}
 }
 
+// first returns what the slot holds at which the search for a hash begins.
+func (t *streamTable) first(id uint64) uint32 { return t.slots[t.home(tagOf(id))].ref }
+
 // insert adds a stream that is not there yet and tells by how many bytes the table grew.
 func (t *streamTable) insert(id uint64, ref uint32) int64 {
 	grown := int64(0)

@@ -214,16 +214,33 @@ func (e *engine) count(ctx context.Context, t tally) {
 	if t.marked > 0 {
 		tb.ProcessorCardinalityPointsMarked.Add(ctx, t.marked)
 	}
-	for how, n := range map[string]int64{"attribute": t.folded, "series": t.foldedWhole} {
-		if n > 0 {
-			tb.ProcessorCardinalityPointsFolded.Add(ctx, n, metric.WithAttributes(attribute.String("how", how)))
-		}
+	if t.folded > 0 {
+		tb.ProcessorCardinalityPointsFolded.Add(ctx, t.folded, howAttribute...)
+	}
+	if t.foldedWhole > 0 {
+		tb.ProcessorCardinalityPointsFolded.Add(ctx, t.foldedWhole, howSeries...)
 	}
 	for reason, n := range t.dropped {
 		if n > 0 {
-			tb.ProcessorCardinalityPointsDropped.Add(ctx, n, metric.WithAttributes(attribute.String("reason", limit.Reason(reason).String())))
+			tb.ProcessorCardinalityPointsDropped.Add(ctx, n, forReason[reason]...)
 		}
 	}
+}
+
+// Sets of attributes of counters, made once.
+var (
+	howAttribute = counterOption("how", "attribute")
+	howSeries    = counterOption("how", "series")
+	forReason    = func() (all [limit.Reasons][]metric.AddOption) {
+		for i := range all {
+			all[i] = counterOption("reason", limit.Reason(i).String())
+		}
+		return all
+	}()
+)
+
+func counterOption(key, value string) []metric.AddOption {
+	return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))}
 }
 
 // countStats books what the limiter counted since the last time.

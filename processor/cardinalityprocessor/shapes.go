@@ -26,7 +26,7 @@ func (numbers) observe(b *batch, dp pmetric.NumberDataPoint) *limit.Outcome {
 	case pmetric.NumberDataPointValueTypeEmpty:
 		b.point.Malformed = true
 	}
-	return b.metric.Number(&b.point, b.kind, v, b.monotonic, b.closed)
+	return b.metric.Number(b.point, b.kind, v, b.monotonic, b.closed)
 }
 
 func setNumber(dp pmetric.NumberDataPoint, n limit.Number) {
@@ -70,7 +70,7 @@ func (explicits) observe(b *batch, dp pmetric.HistogramDataPoint) *limit.Outcome
 	e.Sum, e.HasSum = dp.Sum(), dp.HasSum()
 	e.Min, e.HasMin = dp.Min(), dp.HasMin()
 	e.Max, e.HasMax = dp.Max(), dp.HasMax()
-	return b.metric.Explicit(&b.point, b.kind, e, b.closed)
+	return b.metric.Explicit(b.point, b.kind, e, b.closed)
 }
 
 func setExplicit(dp pmetric.HistogramDataPoint, e *limit.Explicit) {
@@ -126,7 +126,7 @@ func (exponentials) observe(b *batch, dp pmetric.ExponentialHistogramDataPoint) 
 	e.Sum, e.HasSum = dp.Sum(), dp.HasSum()
 	e.Min, e.HasMin = dp.Min(), dp.HasMin()
 	e.Max, e.HasMax = dp.Max(), dp.HasMax()
-	return b.metric.Exponential(&b.point, b.kind, e, b.closed)
+	return b.metric.Exponential(b.point, b.kind, e, b.closed)
 }
 
 func setExponential(dp pmetric.ExponentialHistogramDataPoint, e *limit.Exponential) {
@@ -177,7 +177,7 @@ type summaries struct{}
 func (summaries) observe(b *batch, dp pmetric.SummaryDataPoint) *limit.Outcome {
 	e := &b.explicit
 	*e = limit.Explicit{Bounds: e.Bounds[:0], Counts: e.Counts[:0], Count: dp.Count(), Sum: dp.Sum(), HasSum: true}
-	return b.metric.Explicit(&b.point, b.kind, e, b.closed)
+	return b.metric.Explicit(b.point, b.kind, e, b.closed)
 }
 
 func (summaries) restart(dp pmetric.SummaryDataPoint, out *limit.Outcome) {
