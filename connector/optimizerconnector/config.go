@@ -31,6 +31,10 @@ type Config struct {
 	// EvidenceAttributes are attributes whose values may appear in signals, beyond the built-in list. Signals leave the house: name
 	// nothing that identifies a person.
 	EvidenceAttributes []string `mapstructure:"evidence_attributes"`
+	// Planner ranks what could be done.
+	Planner PlannerConfig `mapstructure:"planner"`
+	// Guardrails bound what an automaton may do.
+	Guardrails GuardrailsConfig `mapstructure:"guardrails"`
 }
 
 const maxActiveSignalsLimit = 1_000_000
@@ -56,7 +60,11 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%w: evidence_attributes[%d] must not be empty", errConfig, i)
 		}
 	}
-	return nil
+	if err := c.Planner.validate(); err != nil {
+		return err
+	}
+	_, err := c.Guardrails.settings()
+	return err
 }
 
 func createDefaultConfig() component.Config {
@@ -66,5 +74,7 @@ func createDefaultConfig() component.Config {
 		MaxFuture:          time.Minute,
 		EvaluationInterval: 10 * time.Second,
 		OutboxSize:         1_000,
+		Planner:            defaultPlanner(),
+		Guardrails:         defaultGuardrails(),
 	}
 }

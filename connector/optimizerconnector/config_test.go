@@ -25,11 +25,28 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"all": {config: &Config{
 			Storage: &id, MaxActiveSignals: 50, SignalTTL: 2 * time.Hour, MaxFuture: 5 * time.Second, EvaluationInterval: 30 * time.Second,
 			OutboxSize: 10, EvidenceAttributes: []string{"tenant.id"},
+			Planner: PlannerConfig{MoneyWeight: 2, BudgetWeight: 1000, LatencyWeight: 100},
+			Guardrails: func() GuardrailsConfig {
+				g := defaultGuardrails()
+				g.MaxStep = 0.1
+				g.MinIntervals = map[string]time.Duration{"optimization.rightsize.container": 24 * time.Hour}
+				g.Freezes = []FreezeConfig{{From: "2026-11-26T00:00:00Z", To: "2026-11-30T00:00:00Z", Reason: "sale"}}
+				g.ChangeWindows = []WindowConfig{{Days: []string{"mon"}, From: "09:00", To: "17:00", Timezone: "UTC"}}
+				return g
+			}(),
 		}},
 		"no_active":       {err: "max_active_signals must be between 1 and 1000000 (got 0)"},
 		"short_ttl":       {err: "signal_ttl must be at least 1m (got 1s)"},
 		"negative_future": {err: "max_future must not be negative (got -1s)"},
 		"short_interval":  {err: "evaluation_interval must be between 1s and 1h (got 1ms)"},
+		"bad_weight":      {err: "planner::money_weight must be between 0 and 1e12 (got -1)"},
+		"bad_share":       {err: "guardrails::min_coverage must be between 0 and 1 (got 2)"},
+		"bad_budget":      {err: "guardrails::budget_reversible must be at most budget_all (got 0.6)"},
+		"bad_step":        {err: "guardrails::max_step must be above 0 and at most 10 (got 0)"},
+		"bad_freeze":      {err: "guardrails::freezes[0]::to must be after from"},
+		"bad_day":         {err: "guardrails::change_windows[0]::days must be mon, tue"},
+		"bad_time":        {err: "guardrails::change_windows[0]::from must be a time of day"},
+		"bad_zone":        {err: "guardrails::change_windows[0]::timezone must be a name"},
 		"no_outbox":       {err: "outbox_size must be positive (got 0)"},
 		"empty_attribute": {err: "evidence_attributes[1] must not be empty"},
 	} {

@@ -12,14 +12,22 @@ import (
 
 	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadata"
 	"github.com/pitwall-io/pitwall/internal/detect"
+	"github.com/pitwall-io/pitwall/internal/detect/conflict"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
 // makers is where a detector is added, as one line. Their order is the order in which candidates of the same moment are taken.
 var makers = []func(surroundings) detect.Detector{
+	newBlindAdapter,
 	newBurnAdapter,
+	func(s surroundings) detect.Detector {
+		return conflict.New(conflict.Settings{MaxFields: s.cfg.MaxActiveSignals, Cooldown: conflictCooldown})
+	},
 }
+
+// conflictCooldown is how long after one actor's change another's different one is a conflict.
+const conflictCooldown = 10 * time.Minute
 
 // surroundings are what the engine offers to a detector's adapter.
 type surroundings struct {
@@ -59,6 +67,8 @@ type detectors struct {
 	points  []pointReader
 	records []recordReader
 	tickers []ticker
+	// coverage is the one that knows how much of the expected input arrives; nil without.
+	coverage coverageSource
 }
 
 func newDetectors(s surroundings) detectors {
@@ -74,6 +84,9 @@ func newDetectors(s surroundings) detectors {
 		}
 		if r, ok := one.(recordReader); ok {
 			d.records = append(d.records, r)
+		}
+		if c, ok := one.(coverageSource); ok {
+			d.coverage = c
 		}
 		if t, ok := one.(ticker); ok {
 			d.tickers = append(d.tickers, t)

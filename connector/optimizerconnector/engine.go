@@ -63,6 +63,8 @@ type engine struct {
 
 	// stepping keeps evaluations in the order of event time.
 	stepping sync.Mutex
+	// budgets are the error budgets left by service; stepping guards them.
+	budgets map[string]float64
 	// sending keeps envelopes in order on their way out.
 	sending sync.Mutex
 
@@ -85,9 +87,13 @@ func newEngine(set connector.Settings, cfg *Config, clock func() time.Time) (*en
 	if err != nil {
 		return nil, fmt.Errorf("optimizer telemetry: %w", err)
 	}
+	guardrails, err := cfg.Guardrails.settings()
+	if err != nil {
+		return nil, err
+	}
 	e := &engine{
 		cfg: cfg, id: set.ID, version: set.BuildInfo.Version, scope: metadata.ScopeName, log: set.Logger, clock: clock, telemetry: telemetry,
-		loop:    loop.New(loop.Settings{MaxActive: cfg.MaxActiveSignals}),
+		loop:    loop.New(loop.Settings{MaxActive: cfg.MaxActiveSignals, Weights: cfg.Planner.weights(), Guardrails: guardrails}),
 		changes: newChangeMemory(rememberedChanges),
 	}
 	e.detectors = newDetectors(surroundings{
@@ -255,10 +261,10 @@ func (e *engine) advance(ctx context.Context, clock time.Time, urgent, silent bo
 		due = due.Add((behind - most).Truncate(e.cfg.EvaluationInterval))
 	}
 	for ; !due.After(now); due = due.Add(e.cfg.EvaluationInterval) {
-		e.step(ctx, due)
+		e.step(ctx, due, false)
 	}
 	if urgent {
-		e.step(ctx, now)
+		e.step(ctx, now, true)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -266,7 +272,7 @@ func (e *engine) advance(ctx context.Context, clock time.Time, urgent, silent bo
 }
 
 // step evaluates once, at event time now: changes first, since detectors judge by them.
-func (e *engine) step(ctx context.Context, now time.Time) {
+func (e *engine) step(ctx context.Context, now time.Time, urgent bool) {
 	for _, d := range e.detectors.all {
 		if source, ok := d.(detect.ChangeSource); ok {
 			for _, c := range source.TakeChanges() {
@@ -278,10 +284,11 @@ func (e *engine) step(ctx context.Context, now time.Time) {
 	for _, d := range e.detectors.all {
 		candidates = append(candidates, d.Advance(now)...)
 	}
+	world := e.world(urgent)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stepped = now
-	said := e.loop.Step(now, candidates)
+	said := e.loop.Step(now, candidates, world)
 	for _, envelope := range said.Signals {
 		e.enqueueLocked(ctx, envelope)
 	}
@@ -289,6 +296,24 @@ func (e *engine) step(ctx context.Context, now time.Time) {
 		e.telemetry.OptimizerCandidatesHeld.Add(ctx, int64(n), metric.WithAttributes(attribute.String("held_reason", reason)))
 	}
 	e.dirty = true
+}
+
+// world is what the loop may ask. The slo extension was asked before, so that no lock is held meanwhile; between two evaluations what it
+// said last will do.
+func (e *engine) world(urgent bool) loop.World {
+	if !urgent || e.budgets == nil {
+		e.budgets = budgets(e.readStatuses())
+	}
+	world := loop.World{Urgent: urgent, Budget: func(service string) *float64 {
+		if left, ok := e.budgets[service]; ok {
+			return &left
+		}
+		return nil
+	}}
+	if c := e.detectors.coverage; c != nil {
+		world.Coverage, world.Criticality = c.Coverage, c.Criticality
+	}
+	return world
 }
 
 // consumeChanges looks for changes and reports whether there was one.
@@ -318,6 +343,9 @@ func (e *engine) consumeChanges(ctx context.Context, ld plog.Logs) {
 func (e *engine) takeChange(ctx context.Context, c detect.Change, seen bool) {
 	e.mu.Lock()
 	fresh := e.changes.add(c)
+	if fresh {
+		e.loop.ObserveChange(c)
+	}
 	if fresh && seen {
 		e.changes.unsent = append(e.changes.unsent, c)
 	}

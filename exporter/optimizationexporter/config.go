@@ -71,6 +71,7 @@ type FileConfig struct {
 
 const (
 	defaultSource         = "/pitwall"
+	defaultMaxElapsed     = time.Hour
 	defaultTimeout        = 15 * time.Second
 	defaultFileBytes      = 100 << 20
 	minFileBytes          = 64 << 10
@@ -168,10 +169,13 @@ func createDefaultConfig() component.Config {
 	// One consumer keeps the envelopes of a signal in order.
 	queue := exporterhelper.NewDefaultQueueConfig()
 	queue.NumConsumers = 1
+	// A receiver may be away for as long as an incident lasts; what follows a signal waits behind it, so not for ever.
+	retry := configretry.NewDefaultBackOffConfig()
+	retry.MaxElapsedTime = defaultMaxElapsed
 	return &Config{
 		TimeoutConfig: timeout,
 		QueueConfig:   configoptional.Some(queue),
-		RetryConfig:   configretry.NewDefaultBackOffConfig(),
+		RetryConfig:   retry,
 		CloudEvents: configoptional.Default(CloudEventsConfig{
 			ClientConfig: confighttp.NewDefaultClientConfig(),
 			Source:       defaultSource,

@@ -19,10 +19,12 @@ type spoken struct {
 type lifecycle struct {
 	limit int
 	open  map[string]*spoken
+	// ended are the ids of the last signals that ended: what has ended is not said again.
+	ended *recent
 }
 
 func newLifecycle(limit int) *lifecycle {
-	return &lifecycle{limit: limit, open: map[string]*spoken{}}
+	return &lifecycle{limit: limit, open: map[string]*spoken{}, ended: newRecent(limit)}
 }
 
 // Reasons for which lifecycle holds an envelope back.
@@ -32,6 +34,7 @@ const (
 	ReasonLimit        = "limit"
 	ReasonInvalid      = "invalid"
 	ReasonUnknown      = "unknown_signal"
+	ReasonMerged       = "merged"
 )
 
 // say numbers e and returns it, or the reason for which it is held back.
@@ -44,6 +47,8 @@ func (l *lifecycle) say(e signal.Envelope) (signal.Envelope, string) {
 	}
 	ended := e.State.Ended()
 	switch {
+	case old == nil && l.ended.has(e.ID):
+		return signal.Envelope{}, ReasonNoTransition
 	case old == nil && ended && e.Update == 0:
 		// It was never said, so there is nothing to end.
 		return signal.Envelope{}, ReasonUnknown
@@ -64,6 +69,7 @@ func (l *lifecycle) say(e signal.Envelope) (signal.Envelope, string) {
 	}
 	if ended {
 		delete(l.open, e.ID)
+		l.ended.add(e.ID)
 	} else {
 		l.open[e.ID] = &spoken{Envelope: e}
 	}
@@ -76,7 +82,7 @@ func news(old, e *signal.Envelope) bool {
 	return e.State != old.State || e.Severity != old.Severity || e.Action.Verb != old.Action.Verb ||
 		e.Target.Revision != old.Target.Revision || !sameResult(old.Result, e.Result) ||
 		!slices.Equal(e.Guardrails.BlockedBy, old.Guardrails.BlockedBy) ||
-		!slices.Equal(e.CausedBy, old.CausedBy) || e.UpdatedAt.Sub(old.UpdatedAt) > lifetime/2
+		!slices.Equal(e.CausedBy, old.CausedBy) || !slices.Equal(e.Supersedes, old.Supersedes) || e.UpdatedAt.Sub(old.UpdatedAt) > lifetime/2
 }
 
 func sameResult(a, b *signal.Result) bool {
@@ -96,6 +102,7 @@ func (l *lifecycle) expire(now time.Time) []signal.Envelope {
 	})
 	for i, e := range out {
 		delete(l.open, e.ID)
+		l.ended.add(e.ID)
 		e.State, e.Update, e.UpdatedAt = signal.StateExpired, e.Update+1, e.ExpiresAt
 		e.Action = signal.Action{Verb: "none", Reversible: true, Risk: signal.RiskNone}
 		e.Expected = nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,22 +40,7 @@ type island struct{ start, end time.Time }
 // names such a service, has found it.
 func TestTrainTicketFaultsAreNamedBySignals(t *testing.T) {
 	recording := recordings.Path(t, "trainticket")
-	binary := harness.Binary(t, "pitwall-sidecar")
-	signalsFile := filepath.Join(t.TempDir(), "signals.jsonl")
-	at := newEndpoints(t)
-
-	collector := harness.Start(t, harness.Options{
-		Binary:    binary,
-		Configs:   []string{config(t, "replay.yaml")},
-		Env:       append(at.env, "PITWALL_RECORDING="+recording, "PITWALL_SIGNALS_FILE="+signalsFile),
-		HealthURL: at.healthURL(),
-	})
-	harness.Await(t, 4*time.Minute, "the end of the recording", func() bool {
-		return strings.Contains(collector.Logs(), "The recording was played to its end")
-	})
-	exit, err := collector.Stop()
-	require.NoError(t, err)
-	require.Zero(t, exit.Code)
+	signalsFile := play(t, recording)
 
 	signals, err := readSignals(signalsFile)
 	require.NoError(t, err)
@@ -109,6 +95,59 @@ func TestTrainTicketFaultsAreNamedBySignals(t *testing.T) {
 	record("signals that fired", strconv.Itoa(len(ids)), "")
 	record("signals that name neither the service of a fault in their island nor a direct caller of it", strconv.Itoa(len(ids)-len(explained)), "")
 	assert.GreaterOrEqual(t, found, 8)
+}
+
+// play runs the recording through configs/replay.yaml from empty state to its end and returns the file of signals.
+func play(t *testing.T, recording string) string {
+	t.Helper()
+	signalsFile := filepath.Join(t.TempDir(), "signals.jsonl")
+	at := newEndpoints(t)
+	collector := harness.Start(t, harness.Options{
+		Binary:    harness.Binary(t, "pitwall-sidecar"),
+		Configs:   []string{config(t, "replay.yaml")},
+		Env:       append(at.env, "PITWALL_RECORDING="+recording, "PITWALL_SIGNALS_FILE="+signalsFile),
+		HealthURL: at.healthURL(),
+	})
+	harness.Await(t, 4*time.Minute, "the end of the recording", func() bool {
+		return strings.Contains(collector.Logs(), "The recording was played to its end")
+	})
+	exit, err := collector.Stop()
+	require.NoError(t, err)
+	require.Zero(t, exit.Code)
+	return signalsFile
+}
+
+// An incident played twice must be explained the same way twice, or nobody can discuss a finding.
+func TestTheSameRecordingGivesTheSameSignals(t *testing.T) {
+	recording := recordings.Path(t, "trainticket")
+	first, second := withoutAudit(t, play(t, recording)), withoutAudit(t, play(t, recording))
+	require.NotEmpty(t, first)
+	same := 0
+	for i := range min(len(first), len(second)) {
+		if first[i] == second[i] {
+			same++
+		} else if same == i {
+			t.Logf("line %d, first run:\n%s\nsecond run:\n%s", i+1, first[i], second[i])
+		}
+	}
+	figures.Record(t, figures.Figure{
+		Table:   "Determinism",
+		Row:     "TrainTicket replayed twice by the built binary, from empty state: lines of signals with identical bytes, audit aside",
+		Reached: fmt.Sprintf("%d of %d", same, max(len(first), len(second))),
+		Wanted:  "all",
+		Command: "make e2e",
+	})
+	assert.Equal(t, max(len(first), len(second)), same)
+}
+
+// audit is the envelope's place in the ledger, which tells when it was written.
+var audit = regexp.MustCompile(`"audit":\{[^{}]*\}`)
+
+func withoutAudit(t *testing.T, path string) []string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Clean(path))
+	require.NoError(t, err)
+	return strings.Split(strings.TrimSpace(audit.ReplaceAllString(string(content), "")), "\n")
 }
 
 func faultsOf(t *testing.T, path string) []fault {

@@ -20,7 +20,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/grpc/codes"
 
-
 	"github.com/pitwall-io/pitwall/internal/recordings"
 )
 
