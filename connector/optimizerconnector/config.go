@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+
+	"github.com/pitwall-io/pitwall/internal/policy"
+	"github.com/pitwall-io/pitwall/internal/signal"
 )
 
 // Config is what a user writes under `optimizer:`.
@@ -35,6 +38,32 @@ type Config struct {
 	Planner PlannerConfig `mapstructure:"planner"`
 	// Guardrails bound what an automaton may do.
 	Guardrails GuardrailsConfig `mapstructure:"guardrails"`
+	// Policies are the user's own rules, the first that applies deciding. They come after the guardrails and cannot override them.
+	Policies []PolicyConfig `mapstructure:"policies"`
+	// PolicyDefault is the decision where no policy applies.
+	PolicyDefault string `mapstructure:"policy_default"`
+}
+
+// PolicyConfig is one rule.
+type PolicyConfig struct {
+	// Name names the rule in decisions.
+	Name string `mapstructure:"name"`
+	// When is a CEL expression over signal, context and now.
+	When string `mapstructure:"when"`
+	// Decision is allow, require_approval or deny.
+	Decision string `mapstructure:"decision"`
+}
+
+func (c *Config) policies() (*policy.Engine, error) {
+	rules := make([]policy.Rule, len(c.Policies))
+	for i, p := range c.Policies {
+		rules[i] = policy.Rule{Name: p.Name, When: p.When, Decision: signal.ResultValue(p.Decision)}
+	}
+	engine, err := policy.Compile(rules, signal.ResultValue(c.PolicyDefault))
+	if err != nil {
+		return nil, fmt.Errorf("%w: policies: %w", errConfig, err)
+	}
+	return engine, nil
 }
 
 const maxActiveSignalsLimit = 1_000_000
@@ -63,7 +92,10 @@ func (c *Config) Validate() error {
 	if err := c.Planner.validate(); err != nil {
 		return err
 	}
-	_, err := c.Guardrails.settings()
+	if _, err := c.Guardrails.settings(); err != nil {
+		return err
+	}
+	_, err := c.policies()
 	return err
 }
 
@@ -76,5 +108,6 @@ func createDefaultConfig() component.Config {
 		OutboxSize:         1_000,
 		Planner:            defaultPlanner(),
 		Guardrails:         defaultGuardrails(),
+		PolicyDefault:      string(signal.ResultAllow),
 	}
 }

@@ -34,6 +34,8 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 				g.ChangeWindows = []WindowConfig{{Days: []string{"mon"}, From: "09:00", To: "17:00", Timezone: "UTC"}}
 				return g
 			}(),
+			Policies:      []PolicyConfig{{Name: "no_friday", When: "now.getDayOfWeek() == 5", Decision: "deny"}},
+			PolicyDefault: "require_approval",
 		}},
 		"no_active":       {err: "max_active_signals must be between 1 and 1000000 (got 0)"},
 		"short_ttl":       {err: "signal_ttl must be at least 1m (got 1s)"},
@@ -47,6 +49,8 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"bad_day":         {err: "guardrails::change_windows[0]::days must be mon, tue"},
 		"bad_time":        {err: "guardrails::change_windows[0]::from must be a time of day"},
 		"bad_zone":        {err: "guardrails::change_windows[0]::timezone must be a name"},
+		"bad_policy":      {err: "policies: invalid policy: x: when: ERROR"},
+		"bad_default":     {err: "the default must be allow, require_approval or deny (got \"maybe\")"},
 		"no_outbox":       {err: "outbox_size must be positive (got 0)"},
 		"empty_attribute": {err: "evidence_attributes[1] must not be empty"},
 	} {

@@ -91,9 +91,13 @@ func newEngine(set connector.Settings, cfg *Config, clock func() time.Time) (*en
 	if err != nil {
 		return nil, err
 	}
+	policies, err := cfg.policies()
+	if err != nil {
+		return nil, err
+	}
 	e := &engine{
 		cfg: cfg, id: set.ID, version: set.BuildInfo.Version, scope: metadata.ScopeName, log: set.Logger, clock: clock, telemetry: telemetry,
-		loop:    loop.New(loop.Settings{MaxActive: cfg.MaxActiveSignals, Weights: cfg.Planner.weights(), Guardrails: guardrails}),
+		loop:    loop.New(loop.Settings{MaxActive: cfg.MaxActiveSignals, Weights: cfg.Planner.weights(), Guardrails: guardrails, Policies: policies}),
 		changes: newChangeMemory(rememberedChanges),
 	}
 	e.detectors = newDetectors(surroundings{

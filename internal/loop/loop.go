@@ -10,6 +10,7 @@ import (
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/guardrail"
 	"github.com/pitwall-io/pitwall/internal/plan"
+	"github.com/pitwall-io/pitwall/internal/policy"
 	"github.com/pitwall-io/pitwall/internal/signal"
 )
 
@@ -20,6 +21,8 @@ type Settings struct {
 	MaxActive  int
 	Weights    plan.Weights
 	Guardrails guardrail.Settings
+	// Policies decide after the guardrails; nil has none.
+	Policies *policy.Engine
 }
 
 // World is what the loop has to know about a target beyond the candidate. A nil function knows nothing.
@@ -147,7 +150,7 @@ func (l *Loop) sayPlanned(said *Said, now time.Time, world World, fresh map[stri
 			l.merged(said, now, &item, fresh[id])
 			continue
 		}
-		e := l.rule(now, world, &item)
+		e := l.rule(said, now, world, &item)
 		if old := l.life.open[id]; old != nil {
 			if !fresh[id] {
 				// Nothing new was found; only what stands around it may have changed.
@@ -201,7 +204,7 @@ func (l *Loop) merged(said *Said, now time.Time, item *plan.Item, fresh bool) {
 }
 
 // rule returns the candidate's envelope with what the planner and the guardrails have to say.
-func (l *Loop) rule(now time.Time, world World, item *plan.Item) signal.Envelope {
+func (l *Loop) rule(said *Said, now time.Time, world World, item *plan.Item) signal.Envelope {
 	c := item.Candidate
 	e := c.Envelope
 	if old := l.life.open[e.ID]; old != nil {
@@ -229,7 +232,10 @@ func (l *Loop) rule(now time.Time, world World, item *plan.Item) signal.Envelope
 	facts.Past = l.past.Past[key]
 	ruling := guardrail.Evaluate(l.settings.Guardrails, facts)
 	e.Guardrails = signal.Guardrails{Evaluated: ruling.Evaluated, BlockedBy: ruling.BlockedBy, Inputs: ruling.Inputs}
-	if len(ruling.BlockedBy) == 0 {
+	if told, ok := l.decide(&e, &facts); ok && (l.life.open[told.ID] == nil && !l.life.ended.has(told.ID)) {
+		said.say(l.life, told)
+	}
+	if len(e.Guardrails.BlockedBy) == 0 {
 		l.past.Remember(key, c, now)
 		l.flying[plan.TargetKey(e.Target)] = e.ID
 		return e

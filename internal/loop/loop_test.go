@@ -13,6 +13,7 @@ import (
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/guardrail"
 	"github.com/pitwall-io/pitwall/internal/plan"
+	"github.com/pitwall-io/pitwall/internal/policy"
 	"github.com/pitwall-io/pitwall/internal/signal"
 )
 
@@ -221,4 +222,42 @@ func TestLiveCandidatesLiveThroughARestart(t *testing.T) {
 	over := first
 	over.Envelope.State = signal.StateResolved
 	assert.Len(t, again.Step(t0.Add(2*time.Second), []detect.Candidate{over}, World{}).Signals, 2)
+}
+
+func TestPoliciesDecideAndTellOfIt(t *testing.T) {
+	policies, err := policy.Compile([]policy.Rule{
+		{Name: "nights_only", When: `signal.kind == "optimization.a" && now.getHours() < 20`, Decision: signal.ResultDeny},
+		{Name: "ask", When: `signal.kind == "optimization.b"`, Decision: signal.ResultRequireApproval},
+		{Name: "broken", When: `signal.kind == "optimization.c" && signal.nothing.here`, Decision: signal.ResultAllow},
+	}, signal.ResultAllow)
+	require.NoError(t, err)
+	settings := Settings{MaxActive: 10, Weights: plan.DefaultWeights(), Guardrails: guardrail.Default(), Policies: policies}
+	l := New(settings)
+	said := l.Step(t0, []detect.Candidate{acting("a", "s", t0), acting("b", "t", t0), acting("c", "u", t0), acting("d", "v", t0)}, World{}).Signals
+	require.Len(t, said, 7)
+	byKind := map[string][]signal.Envelope{}
+	for _, e := range said {
+		require.NoError(t, e.Validate())
+		byKind[e.Kind] = append(byKind[e.Kind], e)
+	}
+	assert.Equal(t, []string{"policy"}, byKind["optimization.a"][0].Guardrails.BlockedBy)
+	assert.Equal(t, "nights_only", byKind["optimization.a"][0].Guardrails.Inputs["policy.rule"])
+	assert.Equal(t, signal.StatePending, byKind["optimization.b"][0].State)
+	assert.Equal(t, "true", byKind["optimization.c"][0].Guardrails.Inputs["policy.failed"])
+	assert.Equal(t, signal.StateFiring, byKind["optimization.d"][0].State)
+	assert.Equal(t, "allow", byKind["optimization.d"][0].Guardrails.Inputs["policy.decision"])
+	results := map[signal.ResultValue]string{}
+	for _, e := range byKind[signal.KindPolicyDecision] {
+		results[e.Result.Value] += e.Action.Params["rule"] + e.Result.Reason
+	}
+	assert.Len(t, results, 2)
+	assert.Equal(t, "ask", results[signal.ResultRequireApproval])
+	assert.Len(t, byKind[signal.KindPolicyDecision], 3)
+
+	l.ObserveChange(detect.Change{ID: "x", Action: ActionApprove, State: "succeeded", SignalID: byKind["optimization.b"][0].ID})
+	again := l.Step(t0.Add(time.Second), nil, World{}).Signals
+	require.Len(t, again, 1, "a decision is told once")
+	assert.Equal(t, signal.StateFiring, again[0].State)
+	evening := l.Step(t0.Add(30*time.Minute), nil, World{}).Signals
+	assert.Empty(t, evening)
 }
