@@ -162,10 +162,11 @@ func TestTooLittleIsNeverAPass(t *testing.T) {
 func TestShareThatIsNotThePromisedOneIsInconclusive(t *testing.T) {
 	judge := func(promised float64) Verdict {
 		r := rng(11)
+		flawless := server{median: 0.05, sigma: 0.5}
 		c := New(Settings{}, 0)
 		c.Promise(promised)
 		for i := range int64(200) {
-			c.Add(i, healthy.requests(r, 20), healthy.requests(r, 80))
+			c.Add(i, flawless.requests(r, 20), flawless.requests(r, 80))
 		}
 		return c.Judge(199)
 	}
