@@ -55,29 +55,6 @@ type AlertConfig struct {
 	Burn float64 `mapstructure:"burn"`
 }
 
-// ObjectiveConfig is one objective.
-type ObjectiveConfig struct {
-	// Name is unique in the book; that of the service when empty.
-	Name string `mapstructure:"name"`
-	// Description says for humans what is promised.
-	Description string `mapstructure:"description"`
-	// Service limits the objective to one service.name; all services when empty.
-	Service string `mapstructure:"service"`
-	// Target is the share of events that must be good, in [0, 1).
-	Target float64 `mapstructure:"target"`
-	// Window is the rolling window of the error budget; 30d when empty.
-	Window slo.Duration `mapstructure:"window"`
-	// Owner and Runbook travel into every alert and signal.
-	Owner   string `mapstructure:"owner"`
-	Runbook string `mapstructure:"runbook"`
-	// GroupBy makes one objective per combination of values of these attributes.
-	GroupBy []string `mapstructure:"group_by"`
-	// MaxGroups bounds them; 1000 when 0. What exceeds it shares one overflow group.
-	MaxGroups int `mapstructure:"max_groups"`
-	// Indicator says which events count and which of them are good.
-	Indicator IndicatorConfig `mapstructure:"indicator"`
-}
-
 // When the journal is written.
 const (
 	journalAlways   = "always"
@@ -152,23 +129,4 @@ func (c *Config) profile() (slo.Profile, error) {
 		return slo.Profile{}, errors.New("alert_profile custom needs alerts")
 	}
 	return slo.Profile{}, fmt.Errorf("%w (got %q)", errProfile, c.AlertProfile)
-}
-
-func (oc ObjectiveConfig) objective() (slo.Objective, error) {
-	o := slo.Objective{
-		Name: oc.Name, Description: oc.Description, Service: oc.Service, Target: oc.Target, Window: oc.Window, Owner: oc.Owner, Runbook: oc.Runbook,
-		GroupBy: oc.GroupBy, MaxGroups: oc.MaxGroups,
-	}
-	if o.Name == "" {
-		o.Name = o.Service
-	}
-	if o.Window == 0 {
-		o.Window = slo.Duration(30 * slo.Day)
-	}
-	if o.MaxGroups == 0 {
-		o.MaxGroups = slo.DefaultMaxGroups
-	}
-	var err error
-	o.Indicator, err = oc.Indicator.indicator()
-	return o, err
 }

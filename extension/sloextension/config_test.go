@@ -66,6 +66,30 @@ func TestEveryKeyIsRead(t *testing.T) {
 		},
 	}, objectives[0])
 
+	budgets := load(t, "slo/budgets")
+	require.NoError(t, confmap.Validate(budgets))
+	_, objectives, err = budgets.book()
+	require.NoError(t, err)
+	calendar := &slo.Calendar{Start: "2026-01-01 09:00", Zone: "Europe/Berlin", Every: 1, Unit: slo.UnitQuarter}
+	assert.Equal(t, []slo.Objective{
+		{
+			Name: "minutes", Target: 0.995, MaxGroups: 1000, Calendar: calendar, Method: slo.MethodTimeslices,
+			TimeSliceWindow: slo.Duration(time.Minute), TimeSliceTarget: 0.99, Indicator: slo.Indicator{Kind: slo.IndicatorSpans},
+		},
+		{
+			Name: "more-minutes", Target: 0.9, MaxGroups: 1000, Calendar: calendar, Method: slo.MethodTimeslices,
+			TimeSliceWindow: slo.Duration(time.Minute), TimeSliceTarget: 1, Indicator: slo.Indicator{Kind: slo.IndicatorLogs, BadSeverity: 17},
+		},
+		{
+			Name: "both", MaxGroups: 1000, Calendar: calendar, Method: slo.MethodTimeslices, TimeSliceWindow: slo.Duration(time.Minute), TimeSliceTarget: 0.99,
+			Composite: []slo.Component{{Objective: "minutes", Weight: 1}, {Objective: "more-minutes", Weight: 0.5}},
+		},
+		{
+			Name: "weeks", Target: 0.9, MaxGroups: 1000, Calendar: &slo.Calendar{Start: "1970-01-05", Every: 2, Unit: slo.UnitWeek},
+			Method: slo.MethodRatioTimeslices, TimeSliceWindow: slo.Duration(time.Hour), Indicator: slo.Indicator{Kind: slo.IndicatorSpans},
+		},
+	}, objectives)
+
 	custom := load(t, "slo/custom")
 	require.NoError(t, confmap.Validate(custom))
 	assert.Equal(t, 30*time.Second, custom.SnapshotInterval)
@@ -136,9 +160,50 @@ func TestWrongConfigurationsAreRefusedByKeyAndValue(t *testing.T) {
 		`bad_severity must be a severity such as WARN or ERROR (got "BAD")`: func(c *Config) {
 			c.Objectives[2].Indicator.Logs.BadSeverity = "BAD"
 		},
-		"objective checkout-latency: target must be in [0, 1) (got 95)": func(c *Config) { c.Objectives[1].Target = 95 },
-		"max_future must not be negative (got -1s)":                     func(c *Config) { c.MaxFuture = -time.Second },
-		"alert rule r: severity must be page or ticket":                 func(c *Config) { c.Alerts = []AlertConfig{{Name: "r"}} },
+		"objective checkout-latency: target must be in [0, 1) (got 95)":        func(c *Config) { c.Objectives[1].Target = 95 },
+		"max_future must not be negative (got -1s)":                            func(c *Config) { c.MaxFuture = -time.Second },
+		"window and calendar exclude each other (got 30d and 1M)":              func(c *Config) { c.Objectives[0].Calendar = &CalendarConfig{Every: "1M"} },
+		`want a period such as 1d, 1w, 1M, 1Q or 1Y (got "1m")`:                func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1m"} },
+		`zone must be a name of the IANA time zone database`:                   func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1M", Zone: "Mars"} },
+		"start must be a wall-clock time such as 2026-01-01 00:00:00":          func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1M", Start: "now"} },
+		"start must be between 1970 and 2200 and a multiple of 10s":            func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "1M", Start: "2026-01-01 00:00:07"} },
+		"a period must be at most a year (got 2Y)":                             func(c *Config) { c.Objectives[1].Calendar = &CalendarConfig{Every: "2Y"} },
+		`method must be occurrences, timeslices or ratio_timeslices (got "x")`: func(c *Config) { c.Objectives[1].Method = "x" },
+		"time_slice_window and time_slice_target need the method":              func(c *Config) { c.Objectives[1].TimeSliceTarget = 1 },
+		"time_slice_target must be in (0, 1] (got 0)":                          func(c *Config) { c.Objectives[1].Method = slo.MethodTimeslices },
+		"time_slice_target has no meaning with the method ratio_timeslices": func(c *Config) {
+			c.Objectives[1].Method, c.Objectives[1].TimeSliceTarget = slo.MethodRatioTimeslices, 1
+		},
+		"time_slice_window must be whole minutes between 1m and 1d (got 1.5s)": func(c *Config) {
+			c.Objectives[1].Method, c.Objectives[1].TimeSliceWindow = slo.MethodRatioTimeslices, slo.Duration(1500*time.Millisecond)
+		},
+		"time_slice_window must fit into the window at least twice (got 1d in 1d)": func(c *Config) {
+			o := &c.Objectives[1]
+			o.Method, o.TimeSliceWindow, o.Window = slo.MethodRatioTimeslices, slo.Duration(slo.Day), slo.Duration(slo.Day)
+		},
+		`composite: there is no objective "x"`: func(c *Config) {
+			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "x"}, {Objective: "log-errors"}}
+		},
+		"composite: log-errors must have the same group_by": func(c *Config) {
+			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "log-errors"}, {Objective: "checkout-availability"}}
+		},
+		"composite: checkout-availability must have the same method, window": func(c *Config) {
+			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "checkout-availability"}, {Objective: "log-errors"}}
+			c.Objectives[1].Window = slo.Duration(slo.Day)
+		},
+		"composite takes 2 to 32 objectives (got 1)": func(c *Config) {
+			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "x"}}
+		},
+		"composite: the weight of x must be in (0, 65535] (got -1)": func(c *Config) {
+			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "x", Weight: -1}, {Objective: "y"}}
+		},
+		`composite must name distinct other objectives (got "checkout-latency")`: func(c *Config) {
+			c.Objectives[1].Indicator, c.Objectives[1].Composite = IndicatorConfig{}, []ComponentConfig{{Objective: "checkout-latency"}, {Objective: "y"}}
+		},
+		`composite takes the place of an indicator (got "spans.latency")`: func(c *Config) {
+			c.Objectives[1].Composite = []ComponentConfig{{Objective: "a"}, {Objective: "y"}}
+		},
+		"alert rule r: severity must be page or ticket": func(c *Config) { c.Alerts = []AlertConfig{{Name: "r"}} },
 	} {
 		cfg := load(t, "slo")
 		change(cfg)

@@ -3,11 +3,13 @@
 package slo
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -24,18 +26,39 @@ type Objective struct {
 	Description string
 	Service     string
 	Target      float64
-	Window      Duration
-	Owner       string
-	Runbook     string
-	GroupBy     []string
-	MaxGroups   int
-	Indicator   Indicator
+	// Window is the rolling window of the error budget. With a Calendar it is the nominal length of a period, whatever it was.
+	Window Duration
+	// Calendar makes the budget one of calendar periods.
+	Calendar *Calendar
+	// Method is what the budget is counted in; MethodOccurrences when empty.
+	Method Method
+	// TimeSliceWindow is the length of a time slice, and TimeSliceTarget the share of good events that makes one good (MethodTimeslices).
+	TimeSliceWindow Duration
+	TimeSliceTarget float64
+	Owner           string
+	Runbook         string
+	GroupBy         []string
+	MaxGroups       int
+	Indicator       Indicator
+	// Composite makes an objective of others, in place of an Indicator. Its Target may be 0: then what it allows is the sum of what they do.
+	Composite []Component
+	// Profile holds the alert rules of this objective; nil for the book's.
+	Profile *Profile
+	// NotComputable says why nothing here can measure the indicator. Such an objective is listed, and has no data.
+	NotComputable string
 }
 
 // DefaultMaxGroups bounds the groups of one objective; what does not fit shares one overflow group.
 const DefaultMaxGroups = 1000
 
 var errObjective = errors.New("objective")
+
+// Counts says whether events of the telemetry count in the objective: not in a composite, nor in one that cannot be computed.
+func (o Objective) Counts() bool {
+	return o.Name != "" && len(o.Composite) == 0 && o.NotComputable == ""
+}
+
+func (o Objective) method() Method { return cmp.Or(o.Method, MethodOccurrences) }
 
 // Validate names the first value that makes no sense.
 func (o Objective) Validate() error {
@@ -44,7 +67,7 @@ func (o Objective) Validate() error {
 		return fmt.Errorf("%w: name must not be empty", errObjective)
 	case !(o.Target >= 0 && o.Target < 1):
 		return fmt.Errorf("%w %s: target must be in [0, 1) (got %v)", errObjective, o.Name, o.Target)
-	case o.Window < Duration(time.Hour) || o.Window > Duration(maxWindow):
+	case o.Calendar == nil && (o.Window < Duration(time.Hour) || o.Window > Duration(maxWindow)):
 		return fmt.Errorf("%w %s: window must be between 1h and 366d (got %s)", errObjective, o.Name, o.Window)
 	case o.MaxGroups < 1 || o.MaxGroups > 100_000:
 		return fmt.Errorf("%w %s: max_groups must be between 1 and 100000 (got %d)", errObjective, o.Name, o.MaxGroups)
@@ -58,18 +81,88 @@ func (o Objective) Validate() error {
 		}
 		seen[attribute] = true
 	}
+	if err := o.validateMethod(); err != nil {
+		return err
+	}
+	switch {
+	case len(o.Composite) > 0:
+		return o.validateComposite()
+	case o.NotComputable != "":
+		return nil
+	}
 	return o.Indicator.validate(o.Name)
 }
 
-// Digest identifies the state that belongs to an objective: it changes when the name, the service, the indicator, the grouping or
-// the window changes, and stays when target, owner or runbook do.
+func (o Objective) validateMethod() error {
+	slice := time.Duration(o.TimeSliceWindow)
+	switch o.method() {
+	case MethodOccurrences:
+		if slice != 0 || o.TimeSliceTarget != 0 {
+			return fmt.Errorf("%w %s: time_slice_window and time_slice_target need the method timeslices or ratio_timeslices (got %s and %v)",
+				errObjective, o.Name, o.TimeSliceWindow, o.TimeSliceTarget)
+		}
+		return nil
+	case MethodTimeslices:
+		if !(o.TimeSliceTarget > 0 && o.TimeSliceTarget <= 1) {
+			return fmt.Errorf("%w %s: time_slice_target must be in (0, 1] (got %v)", errObjective, o.Name, o.TimeSliceTarget)
+		}
+	case MethodRatioTimeslices:
+		if o.TimeSliceTarget != 0 {
+			return fmt.Errorf("%w %s: time_slice_target has no meaning with the method ratio_timeslices (got %v)", errObjective, o.Name, o.TimeSliceTarget)
+		}
+	default:
+		return fmt.Errorf("%w %s: method must be occurrences, timeslices or ratio_timeslices (got %q)", errObjective, o.Name, o.Method)
+	}
+	if slice < minTimeSlice || slice > maxTimeSlice || slice%minTimeSlice != 0 {
+		return fmt.Errorf("%w %s: time_slice_window must be whole minutes between %s and %s (got %s)",
+			errObjective, o.Name, Duration(minTimeSlice), Duration(maxTimeSlice), o.TimeSliceWindow)
+	}
+	length := time.Duration(o.Window)
+	if o.Calendar != nil {
+		length = o.Calendar.Nominal()
+	}
+	if length < minTimeSlices*slice {
+		return fmt.Errorf("%w %s: time_slice_window must fit into the window at least twice (got %s in %s)", errObjective, o.Name, o.TimeSliceWindow, Duration(length))
+	}
+	return nil
+}
+
+func (o Objective) validateComposite() error {
+	switch {
+	case o.Indicator.Kind != "":
+		return fmt.Errorf("%w %s: composite takes the place of an indicator (got %q)", errObjective, o.Name, o.Indicator.Kind)
+	case len(o.Composite) < 2 || len(o.Composite) > maxParts:
+		return fmt.Errorf("%w %s: composite takes 2 to %d objectives (got %d)", errObjective, o.Name, maxParts, len(o.Composite))
+	}
+	seen := map[string]bool{o.Name: true}
+	for _, c := range o.Composite {
+		if c.Objective == "" || seen[c.Objective] {
+			return fmt.Errorf("%w %s: composite must name distinct other objectives (got %q)", errObjective, o.Name, c.Objective)
+		}
+		seen[c.Objective] = true
+		if !(c.Weight > 0 && c.Weight <= math.MaxUint16) {
+			return fmt.Errorf("%w %s: composite: the weight of %s must be in (0, %d] (got %v)", errObjective, o.Name, c.Objective, math.MaxUint16, c.Weight)
+		}
+	}
+	return nil
+}
+
+// Digest identifies the state that belongs to an objective: it changes when the name, the service, the indicator, the grouping, the
+// window or the way of counting changes, and stays when target, owner, runbook or alert rules do.
 func (o Objective) Digest() string {
 	text, err := json.Marshal(struct {
-		Name, Service string
-		Window        Duration
-		GroupBy       []string
-		Indicator     Indicator
-	}{o.Name, o.Service, o.Window, o.GroupBy, o.Indicator})
+		Name, Service   string
+		Window          Duration
+		Calendar        *Calendar
+		Method          Method
+		TimeSliceWindow Duration
+		TimeSliceTarget float64
+		GroupBy         []string
+		Indicator       Indicator
+		Composite       []Component
+	}{
+		o.Name, o.Service, o.Window, o.Calendar, o.method(), o.TimeSliceWindow, o.TimeSliceTarget, o.GroupBy, o.Indicator, o.Composite,
+	})
 	if err != nil {
 		return o.Name // a struct of strings and numbers always encodes
 	}

@@ -15,6 +15,9 @@ func (e *Engine) Statuses() []Status {
 	defer e.mu.Unlock()
 	var out []Status
 	for _, o := range e.objectives {
+		if o.retired {
+			continue
+		}
 		groups := o.sorted()
 		if len(groups) == 0 && len(o.GroupBy) == 0 {
 			out = append(out, e.unseenLocked(o))
@@ -42,7 +45,7 @@ func (o *objective) sorted() []*group {
 func (e *Engine) unseenLocked(o *objective) Status {
 	s := e.headerLocked(o)
 	s.Service = o.Service
-	s.State = StateInsufficientData
+	s.State, s.Reason = StateInsufficientData, o.NotComputable
 	if e.now != noTime {
 		s.Coverage = e.coverage.share(e.now, time.Duration(o.Window))
 	}
@@ -55,7 +58,7 @@ func (e *Engine) unseenLocked(o *objective) Status {
 func (e *Engine) headerLocked(o *objective) Status {
 	s := Status{
 		Name: o.Name, Owner: o.Owner, Runbook: o.Runbook, Target: o.Target, Window: o.Window.String(),
-		AlertProfile: o.profile.Name,
+		AlertProfile: o.profile.Name, Method: o.method(), Rules: o.profile.Rules,
 	}
 	if e.now != noTime {
 		s.AsOf = unix(e.now)
@@ -75,8 +78,13 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 	// A group's own events may be ahead of the book by no more than the skew of its source.
 	at := max(e.now, g.latest)
 	window := time.Duration(o.Window)
-	counts := g.series.window(at, window)
-	s.Good, s.Bad = counts.Good.Float(), counts.Bad.Float()
+	if o.calendar != nil {
+		from, to := o.calendar.period(at)
+		s.Period = &Period{Start: unix(from), End: unix(to)}
+		window = max(e.fine, time.Duration(at-from))
+	}
+	b := o.budget(g, at)
+	s.Good, s.Bad = b.Good.Float(), b.Bad.Float()
 	s.Coverage = e.coverage.share(e.now, window)
 	for _, w := range o.profile.Windows {
 		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String(), Rate: burnOf(o.counted(g, at, time.Duration(w)), o.Target)})
@@ -87,12 +95,9 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 			s.Alerts = append(s.Alerts, FiringAlert{Name: r.Name, Severity: r.Severity, Since: unix(a.startedAt)})
 		}
 	}
-	ratio, known := counts.BadRatio()
-	known = known && e.coverage.time(e.now, window) >= e.settings.Profile.shortest()
+	known := b.remaining != nil && e.coverage.time(e.now, time.Duration(o.Window)) >= e.settings.Profile.shortest()
 	if known {
-		compliance := 1 - ratio
-		s.Compliance = &compliance
-		s.BudgetRemaining = budgetRemaining(counts, o.Target)
+		s.Compliance, s.BudgetRemaining = b.compliance, b.remaining
 	}
 	if bound, ok := o.thresholdError(at); ok {
 		s.ThresholdError = &bound
@@ -243,6 +248,9 @@ func (e *Engine) Fill() (groups map[string]int, sources int) {
 	defer e.mu.Unlock()
 	groups = make(map[string]int, len(e.objectives))
 	for _, o := range e.objectives {
+		if o.retired {
+			continue
+		}
 		groups[o.Name] = len(o.groups)
 	}
 	return groups, len(e.sources)

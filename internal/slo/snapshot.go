@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ import (
 const (
 	partMagic = "PWSL"
 	// snapshotVersion rises with every change of the body that this code could not read.
-	snapshotVersion = 2
+	snapshotVersion = 3
 	bookKey         = "book"
 )
 
@@ -285,13 +286,15 @@ func (d *decoder) counts() Counts {
 	return c
 }
 
-func (d *decoder) weighted() (Weight, uint32) {
+func (d *decoder) weighted() (Weight, uint32) { return d.weightedAnd(maxCell) }
+
+func (d *decoder) weightedAnd(most Weight) (Weight, uint32) {
 	head := d.uint()
 	n := uint32(head >> 1)
 	if head&1 == 0 {
 		return Weight(n) * One, n
 	}
-	return min(Weight(d.uint()), maxCell), n
+	return min(Weight(d.uint()), most), n
 }
 
 // length reads a count of items that take at least one byte each, so that a wrong one cannot ask for memory.
@@ -372,6 +375,14 @@ func (e *Engine) encodeGroup(o *objective, g *group) []byte {
 		w.int(a.seen)
 	}
 	g.series.encode(&w, g.latest)
+	if g.slices != nil {
+		g.slices.encode(&w, g.latest)
+	}
+	w.uint(uint64(len(g.periods)))
+	for _, p := range g.periods {
+		w.int(p.start)
+		w.counts(p.Counts)
+	}
 	pending := g.undelivered()
 	w.uint(uint64(len(pending)))
 	for _, p := range pending {
@@ -408,6 +419,15 @@ func (e *Engine) decodeGroup(o *objective, g *group, body []byte) bool {
 		}
 	}
 	g.series.decode(&d)
+	if g.slices != nil {
+		g.slices.decode(&d)
+	}
+	for range d.length() {
+		p := period{start: d.int()}
+		p.Good, p.GoodN = d.weightedAnd(math.MaxInt64)
+		p.Bad, p.BadN = d.weightedAnd(math.MaxInt64)
+		g.periods.add(p.start, p.Counts)
+	}
 	for range d.length() {
 		g.pending = append(g.pending, d.slice())
 	}

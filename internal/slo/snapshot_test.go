@@ -4,6 +4,7 @@ package slo
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"testing"
@@ -146,7 +147,7 @@ func TestStateOfANewerVersionIsRefused(t *testing.T) {
 		broken[key] = appendSum(newer)
 		_, err := testEngine(t, Demo()).Restore(broken.get)
 		require.ErrorIs(t, err, ErrVersion)
-		assert.ErrorContains(t, err, "has version 3, this one reads up to 2")
+		assert.ErrorContains(t, err, fmt.Sprintf("has version %d, this one reads up to %d", snapshotVersion+1, snapshotVersion))
 	}
 }
 

@@ -32,7 +32,13 @@ type Status struct {
 	// AlertProfile names the set of alerting windows in force: "workbook", "demo" or "custom".
 	AlertProfile string `json:"alert_profile"`
 	State        State  `json:"state"`
-	// Good and Bad are weighted event counts in the objective's window.
+	// Method says what the budget is counted in.
+	Method Method `json:"method,omitempty"`
+	// Period is the current calendar period; absent for a rolling window.
+	Period *Period `json:"period,omitempty"`
+	// Reason says why nothing can be computed, where that is so.
+	Reason string `json:"reason,omitempty"`
+	// Good and Bad are weighted event counts, or numbers of time slices by Method, in the objective's window or period.
 	Good float64 `json:"good"`
 	Bad  float64 `json:"bad"`
 	// Compliance is good ÷ (good + bad) in [0, 1]; absent while State is insufficient_data.
@@ -48,8 +54,16 @@ type Status struct {
 	BurnRates []BurnRate `json:"burn_rates"`
 	// Alerts are those firing now.
 	Alerts []FiringAlert `json:"alerts,omitempty"`
+	// Rules are the alert rules of the objective, firing or not.
+	Rules []Rule `json:"-"`
 	// AsOf is the event time (the book's watermark) the snapshot was taken at.
 	AsOf time.Time `json:"as_of"`
+}
+
+// Period is a period of a calendar: from Start to before End.
+type Period struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
 }
 
 // BurnRate is the burn of one window: bad ratio ÷ (1 − target). Rate is absent when the window holds no event.

@@ -121,6 +121,9 @@ func newPlan(objectives []slo.Objective, contributors []string, settings compone
 	}
 	spans, logs := map[string][]*rule{}, map[string][]*rule{}
 	for i, o := range objectives {
+		if !o.Counts() {
+			continue
+		}
 		if o.Indicator.Metric != nil {
 			if err := p.metricRules(i, o, settings); err != nil {
 				return nil, err
