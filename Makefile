@@ -28,7 +28,7 @@ endif
 
 # Our own Go modules besides the root.
 MODULES := examples/shop tests $(patsubst %/go.mod,%,$(wildcard tests/peers/*/go.mod))
-SOURCES := go.mod go.sum $(shell git ls-files '*.go' | grep -vE '^(tests|examples|distributions)/|_test\.go$$' 2>/dev/null)
+SOURCES := go.mod go.sum $(shell git ls-files '*.go' | grep -vE '^(cmd|tests|examples|distributions)/|_test\.go$$' 2>/dev/null)
 
 .PHONY: help
 help: ## this list
@@ -44,8 +44,8 @@ run: ## build what is missing, start the shop and the collector, watch a signal 
 ##### Build
 
 .PHONY: build
-build: ## the full binary, the small one and the shop, into bin/
-	@scripts/build.sh pitwall-sidecar pitwall demo shop
+build: ## the full binary, the small one, the ledger command and the shop, into bin/
+	@scripts/build.sh pitwall-sidecar pitwall pitwall-ledger demo shop
 
 $(BIN)/pitwall: distributions/pitwall/main.go distributions/pitwall/components.go distributions/pitwall/go.mod $(SOURCES)
 	go -C distributions/pitwall build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ .
@@ -59,10 +59,14 @@ $(BIN)/shop: $(shell git ls-files 'examples/shop' 2>/dev/null)
 $(BIN)/demo: $(shell git ls-files 'examples/shop' 2>/dev/null)
 	go -C examples/shop build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ ./cmd/demo
 
+$(BIN)/pitwall-ledger: $(shell git ls-files 'cmd/pitwall-ledger' 'internal/signal' 2>/dev/null)
+	go build $(GO_BUILD_ARGS) $(BUILD_FLAGS) -o $@ ./cmd/pitwall-ledger
+
 # The short names that tests and people type.
-.PHONY: bin/pitwall bin/pitwall-sidecar bin/shop bin/demo
+.PHONY: bin/pitwall bin/pitwall-sidecar bin/pitwall-ledger bin/shop bin/demo
 bin/pitwall: $(BIN)/pitwall
 bin/pitwall-sidecar: $(BIN)/pitwall-sidecar
+bin/pitwall-ledger: $(BIN)/pitwall-ledger
 bin/shop: $(BIN)/shop
 bin/demo: $(BIN)/demo
 
@@ -79,7 +83,7 @@ test: lint check-generated unit e2e ## everything CI runs
 
 .PHONY: unit
 unit: ## unit, property and golden tests of every module; the components with the race detector
-	go test ./internal/... ./docs/...
+	go test ./internal/... ./cmd/... ./docs/...
 	$(RACE_NOTE)
 	CGO_ENABLED=$(CGO_FOR_RACE) go test $(RACE) ./receiver/... ./processor/... ./connector/... ./exporter/... ./extension/...
 	CGO_ENABLED=$(CGO_FOR_RACE) go -C examples/shop test $(RACE) ./...

@@ -3,6 +3,7 @@
 package optimizationextension
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ func (e *optimizationExtension) handler() http.Handler {
 	routes := map[string]http.HandlerFunc{
 		"/api/v1/signals":      e.serveSignals,
 		"/api/v1/signals/{id}": e.serveSignal,
+		"/api/v1/ledger":       e.serveLedger,
 		"/api/v1/slos":         e.serveSLOs,
 		"/api/v1/schema":       e.serveSchema,
 		"/api/v1/health":       e.serveHealth,
@@ -124,16 +126,19 @@ func loopback(host string) bool {
 
 // answer encodes before it writes, so that a failure can still become an error status.
 func (e *optimizationExtension) answer(w http.ResponseWriter, status int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
+	var data bytes.Buffer
+	enc := json.NewEncoder(&data)
+	enc.SetEscapeHTML(false) // records of the ledger are served in the bytes that their hashes cover
+	if err := enc.Encode(body); err != nil {
 		e.log.Error("answer cannot be encoded", zap.Error(err))
 		status = http.StatusInternalServerError
-		data = []byte(`{"schema":"` + schemaError + `","error":"answer cannot be encoded"}`)
+		data.Reset()
+		data.WriteString(`{"schema":"` + schemaError + `","error":"answer cannot be encoded"}` + "\n")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// The client has gone if this fails; there is nobody left to tell.
-	_, _ = w.Write(append(data, '\n'))
+	_, _ = w.Write(data.Bytes())
 }
 
 func (e *optimizationExtension) fail(w http.ResponseWriter, status int, message string) {
