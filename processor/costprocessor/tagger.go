@@ -49,6 +49,7 @@ type tagger struct {
 type generation struct {
 	resolver *ownership.Resolver
 	cache    *ownership.Cache[*verdict]
+	front    *front
 }
 
 // verdict is what the processor does to one resource. It is immutable.
@@ -230,6 +231,7 @@ func (t *tagger) swapLocked() error {
 	t.now.Store(&generation{
 		resolver: resolver,
 		cache:    ownership.NewCache[*verdict](t.cfg.Cache.MaxResources, t.cfg.Cache.MaxMiB<<20),
+		front:    newFront(t.cfg.Cache.MaxResources),
 	})
 	return nil
 }
@@ -240,6 +242,21 @@ var keys = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 // decide is the verdict on a resource. It does not allocate when the resource was seen before.
 func (t *tagger) decide(ctx context.Context, resource pcommon.Resource) *verdict {
 	g := t.now.Load()
+	print, plain := fingerprintOf(resource.Attributes())
+	if plain {
+		if v := g.front.get(print); v != nil {
+			return v
+		}
+	}
+	v := t.remembered(ctx, g, resource)
+	if plain {
+		g.front.put(print, v)
+	}
+	return v
+}
+
+// remembered is the verdict on a resource that the front does not know.
+func (t *tagger) remembered(ctx context.Context, g *generation, resource pcommon.Resource) *verdict {
 	buffer := keys.Get().(*[]byte)
 	key := appendKey((*buffer)[:0], resource.Attributes())
 	v, ok := g.cache.Get(key)

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package costprocessor
+
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+)
+
+// front answers most lookups of the cache in one pass over the attributes, without a copy of them and without a lock. It knows resources
+// by a fingerprint only. Writers replace whole entries.
+type front struct {
+	mask   uint64
+	places []atomic.Pointer[frontEntry]
+}
+
+// frontEntry is one resource and what was decided about it. It is immutable.
+type frontEntry struct {
+	fingerprint
+	verdict *verdict
+}
+
+// fingerprint is 128 bits of hash over names, kinds and values, in their order, and how many bytes they are. Two resources share one with
+// a chance of about 2^-100 for each pair: keys are drawn anew in every process, so nobody can look for such a pair from outside.
+type fingerprint struct {
+	a, b   uint64
+	length uint64
+}
+
+// secret keys the fingerprints of this process.
+var secret = [4]uint64{rand.Uint64() | 1, rand.Uint64() | 1, rand.Uint64() | 1, rand.Uint64() | 1}
+
+// frontWays is how many places a resource may stand at.
+const frontWays = 2
+
+// newFront is a front of about twice as many places as there may be resources.
+func newFront(maxResources int) *front {
+	n := uint64(1) << bits.Len(uint(min(max(maxResources, 1), 1<<20)*2-1))
+	return &front{mask: n - 1, places: make([]atomic.Pointer[frontEntry], n)}
+}
+
+// get is the verdict on the resource with this fingerprint, if it is at hand.
+func (f *front) get(print fingerprint) *verdict {
+	for way := range uint64(frontWays) {
+		if e := f.places[(print.a+way)&f.mask].Load(); e != nil && e.fingerprint == print {
+			return e.verdict
+		}
+	}
+	return nil
+}
+
+// put remembers a verdict at the better of its places: a free one, or else the second, so that the first stays with who came first.
+func (f *front) put(print fingerprint, v *verdict) {
+	to := &f.places[(print.a+frontWays-1)&f.mask]
+	for way := range uint64(frontWays) {
+		if place := &f.places[(print.a+way)&f.mask]; place.Load() == nil {
+			to = place
+			break
+		}
+	}
+	to.Store(&frontEntry{print, v})
+}
+
+// fingerprintOf is the fingerprint of attributes; false where one of them is a list, a map or bytes: those stay with the cache.
+func fingerprintOf(attrs pcommon.Map) (fingerprint, bool) {
+	p := fingerprint{a: secret[0], b: secret[1]}
+	ok := true
+	for name, value := range attrs.All() {
+		p.text(name)
+		switch kind := value.Type(); kind {
+		case pcommon.ValueTypeStr:
+			p.text(value.Str())
+		case pcommon.ValueTypeInt:
+			p.mix(uint64(kind), uint64(value.Int()))
+		case pcommon.ValueTypeDouble:
+			p.mix(uint64(kind), math.Float64bits(value.Double()))
+		case pcommon.ValueTypeBool:
+			n := uint64(0)
+			if value.Bool() {
+				n = 1
+			}
+			p.mix(uint64(kind), n)
+		case pcommon.ValueTypeEmpty:
+			p.mix(uint64(kind), 0)
+		default:
+			ok = false
+		}
+	}
+	return p, ok
+}
+
+// text takes a text: its length and, sixteen bytes at a time, all of it. The last step may take bytes again that were taken before; the
+// length says which.
+func (p *fingerprint) text(s string) {
+	n := uint64(len(s))
+	p.length += n + 1
+	p.a ^= n * secret[1]
+	p.b ^= n * secret[0]
+	for len(s) > 16 {
+		p.mix(word(s), word(s[8:]))
+		s = s[16:]
+	}
+	switch m := len(s); {
+	case m >= 8:
+		p.mix(word(s), word(s[m-8:]))
+	default:
+		last := uint64(0)
+		for i := range m {
+			last = last<<8 | uint64(s[i])
+		}
+		p.mix(last, uint64(pcommon.ValueTypeStr))
+	}
+}
+
+// mix folds two words into both halves: each is the product of the two, keyed, its upper half on its lower (the folded multiplication of
+// Wang Yi, Diego Barrios Romero and others, "Modern Non-Cryptographic Hash Function and Pseudorandom Number Generator", wyhash, 2020).
+func (p *fingerprint) mix(x, y uint64) {
+	high, low := bits.Mul64(x^p.a, y^secret[2])
+	p.a = high ^ low
+	high, low = bits.Mul64(x^secret[3], y^p.b)
+	p.b = high ^ low
+}
+
+// word is the first eight bytes of s.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
