@@ -3,17 +3,12 @@
 package costprocessor
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
@@ -36,18 +31,11 @@ const (
 // billMetric is the cost that budgets of a bill are compared with: amortised, so that a yearly fee does not break a month.
 const billMetric = "cost.effective"
 
-var (
-	errNoStorage  = errors.New("storage extension not found")
-	errNotStorage = errors.New("extension is no storage extension")
-)
-
 // budgets keep the daily spending of every budget.
 type budgets struct {
-	list   []budgetState
-	client storage.Client // nil: nothing is kept over a restart
+	list []budgetState
 
-	mu      sync.Mutex // guards the series and changed
-	changed bool
+	mu sync.Mutex // guards the series
 }
 
 type budgetState struct {
@@ -68,79 +56,24 @@ func newBudgets(cfg []BudgetConfig) (*budgets, error) {
 	return b, nil
 }
 
-const budgetsKey = "budgets/v1"
-
-// open restores the series from the storage extension.
-func (b *budgets) open(ctx context.Context, host component.Host, id *component.ID, self component.ID) error {
-	if id == nil || len(b.list) == 0 {
-		return nil
-	}
-	ext, ok := host.GetExtensions()[*id]
-	if !ok {
-		return fmt.Errorf("storage: %w: %s", errNoStorage, id)
-	}
-	se, ok := ext.(storage.Extension)
-	if !ok {
-		return fmt.Errorf("storage: %w: %s", errNotStorage, id)
-	}
-	client, err := se.GetClient(ctx, component.KindProcessor, self, "")
-	if err != nil {
-		return fmt.Errorf("storage: %w", err)
-	}
-	text, err := client.Get(ctx, budgetsKey)
-	if err != nil {
-		return errors.Join(fmt.Errorf("storage: %w", err), client.Close(ctx))
-	}
-	b.client = client
-	if text == nil {
-		return nil
-	}
-	var stored map[string]map[int]money.Amount
-	if err := json.Unmarshal(text, &stored); err != nil {
-		return errors.Join(fmt.Errorf("stored budgets: %w", err), client.Close(ctx))
-	}
+// restore puts back what days returned. Budgets that are no longer configured are forgotten.
+func (b *budgets) restore(stored map[string]map[int]money.Amount) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for i := range b.list {
 		b.list[i].series.Restore(stored[b.list[i].cfg.Name])
 	}
-	return nil
 }
 
-// save stores the series if they changed.
-func (b *budgets) save(ctx context.Context) error {
-	if b.client == nil {
-		return nil
-	}
+// days are the days of every budget by its name.
+func (b *budgets) days() map[string]map[int]money.Amount {
 	b.mu.Lock()
-	if !b.changed {
-		b.mu.Unlock()
-		return nil
-	}
-	stored := map[string]map[int]money.Amount{}
+	defer b.mu.Unlock()
+	out := map[string]map[int]money.Amount{}
 	for i := range b.list {
-		stored[b.list[i].cfg.Name] = b.list[i].series.Days()
+		out[b.list[i].cfg.Name] = b.list[i].series.Days()
 	}
-	b.changed = false
-	b.mu.Unlock()
-	text, err := json.Marshal(stored)
-	if err == nil {
-		err = b.client.Set(ctx, budgetsKey, text)
-	}
-	if err != nil {
-		b.mu.Lock()
-		b.changed = true
-		b.mu.Unlock()
-	}
-	return err
-}
-
-func (b *budgets) close(ctx context.Context) error {
-	err := b.save(ctx)
-	if b.client == nil {
-		return err
-	}
-	client := b.client
-	b.client = nil
-	return errors.Join(err, client.Close(ctx))
+	return out
 }
 
 // spending is one amount on its way into a budget.
@@ -157,22 +90,29 @@ func (b *budgets) bill(v *verdict, rm pmetric.ResourceMetrics, to []spending) []
 		if cfg.Source != FromBill || !v.matches(rm.Resource().Attributes(), cfg.Match) {
 			continue
 		}
-		for _, sm := range rm.ScopeMetrics().All() {
-			for _, m := range sm.Metrics().All() {
-				if m.Name() != billMetric || m.Type() != pmetric.MetricTypeSum || m.Sum().AggregationTemporality() != pmetric.AggregationTemporalityDelta {
-					continue
-				}
-				for _, dp := range m.Sum().DataPoints().All() {
-					amount, err := money.FromFloat(dp.DoubleValue())
-					if err != nil || first(dp.Attributes(), cfg.Currency, "cost.currency") != cfg.Currency {
-						continue
-					}
-					to = append(to, spending{i, dp.StartTimestamp().AsTime(), amount.Round(18)})
+		eachBilled(rm, func(at time.Time, currency string, amount money.Amount) {
+			if currency == "" || currency == cfg.Currency {
+				to = append(to, spending{i, at, amount})
+			}
+		})
+	}
+	return to
+}
+
+// eachBilled calls f for every point of effective cost that a resource carries: the day, the currency where the point says it, and the amount.
+func eachBilled(rm pmetric.ResourceMetrics, f func(at time.Time, currency string, amount money.Amount)) {
+	for _, sm := range rm.ScopeMetrics().All() {
+		for _, m := range sm.Metrics().All() {
+			if m.Name() != billMetric || m.Type() != pmetric.MetricTypeSum || m.Sum().AggregationTemporality() != pmetric.AggregationTemporalityDelta {
+				continue
+			}
+			for _, dp := range m.Sum().DataPoints().All() {
+				if amount, err := money.FromFloat(dp.DoubleValue()); err == nil {
+					f(dp.StartTimestamp().AsTime(), first(dp.Attributes(), "", "cost.currency"), amount.Round(18))
 				}
 			}
 		}
 	}
-	return to
 }
 
 // matches says whether a resource, with the tags it is about to get, has all these attributes.
@@ -201,7 +141,6 @@ func (b *budgets) commit(list []spending) {
 	for _, s := range list {
 		b.list[s.budget].series.Add(s.at, s.amount)
 	}
-	b.changed = true
 }
 
 // allocated adds what was allocated in the last window.

@@ -3,17 +3,12 @@
 package costprocessor
 
 import (
-	"context"
 	"testing"
 	"time"
 
-	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
@@ -116,46 +111,4 @@ func TestABudgetCanFollowWhatIsAllocated(t *testing.T) {
 	r.engine.emit(t.Context())
 	assert.InDelta(t, 2*0.04, emittedBudget(r, "cost.budget.spent")[""], 1e-12)
 	r.stop(t)
-}
-
-type storageHost struct {
-	component.Host
-	extensions map[component.ID]component.Component
-}
-
-func (h storageHost) GetExtensions() map[component.ID]component.Component { return h.extensions }
-
-func TestBudgetsSurviveARestart(t *testing.T) {
-	f := filestorage.NewFactory()
-	cfg := f.CreateDefaultConfig().(*filestorage.Config)
-	cfg.Directory = t.TempDir()
-	ext, err := f.Create(t.Context(), extensiontest.NewNopSettings(f.Type()), cfg)
-	require.NoError(t, err)
-	require.NoError(t, ext.Start(t.Context(), componenttest.NewNopHost()))
-	t.Cleanup(func() { require.NoError(t, ext.Shutdown(context.Background())) })
-	id, other := component.NewID(f.Type()), component.MustNewID("other")
-	host := storageHost{componenttest.NewNopHost(), map[component.ID]component.Component{id: ext, other: nil}}
-	self := component.MustNewID("cost")
-	list := []BudgetConfig{{Name: "shop", Monthly: 1, Source: FromBill}}
-
-	b, err := newBudgets(list)
-	require.NoError(t, err)
-	require.NoError(t, b.open(t.Context(), host, &id, self))
-	require.NoError(t, b.save(t.Context()), "nothing changed")
-	b.commit([]spending{{0, may, mustAmount(t, 1.25)}})
-	require.NoError(t, b.close(t.Context()))
-
-	b, err = newBudgets(list)
-	require.NoError(t, err)
-	require.NoError(t, b.open(t.Context(), host, &id, self))
-	assert.Equal(t, "1.25", b.list[0].series.Between(may, may.AddDate(0, 0, 1)).String())
-	require.NoError(t, b.client.Set(t.Context(), budgetsKey, []byte("{")))
-	require.NoError(t, b.client.Close(t.Context()))
-	broken, err := newBudgets(list)
-	require.NoError(t, err)
-	require.ErrorContains(t, broken.open(t.Context(), host, &id, self), "stored budgets")
-
-	none := component.MustNewID("none")
-	require.ErrorIs(t, broken.open(t.Context(), host, &none, self), errNoStorage)
-	require.ErrorIs(t, broken.open(t.Context(), host, &other, self), errNotStorage)
 }

@@ -77,7 +77,7 @@ type Config struct {
 	Resources ResourcesConfig `mapstructure:"resources"`
 	// Budgets compare spending with what may be spent in a month.
 	Budgets []BudgetConfig `mapstructure:"budgets"`
-	// Storage is the storage extension that keeps the daily spending of budgets over a restart.
+	// Storage is the storage extension that keeps totals, daily series and budgets over a restart.
 	Storage *component.ID `mapstructure:"storage"`
 	// MaxAccounts bounds the combinations of service, owner and cost centre that are accounted for; new ones beyond it go to __overflow__.
 	MaxAccounts int `mapstructure:"max_accounts"`
@@ -157,6 +157,13 @@ type TelemetryConfig struct {
 	Currency string `mapstructure:"currency"`
 	// Prices are the backend's prices by signal: traces, metrics, logs.
 	Prices map[string]TelemetryPrice `mapstructure:"prices"`
+	// Baseline is a cost processor that stands earlier in the pipeline: what passes here and there is compared, and the difference is what
+	// the processors in between saved.
+	Baseline *component.ID `mapstructure:"baseline"`
+	// ActiveFor is how long after its last point a series is active.
+	ActiveFor time.Duration `mapstructure:"active_for"`
+	// MaxSeries bounds the active series that are told apart.
+	MaxSeries int `mapstructure:"max_series"`
 }
 
 // TelemetryPrice is what a backend charges for one signal.
@@ -165,6 +172,8 @@ type TelemetryPrice struct {
 	PerGB float64 `mapstructure:"per_gb"`
 	// PerMillion is the price of a million spans, data points or log records.
 	PerMillion float64 `mapstructure:"per_million"`
+	// PerSeriesMonth is the price of one series that is active for a month (730 hours); of metrics only.
+	PerSeriesMonth float64 `mapstructure:"per_series_month"`
 }
 
 // BudgetConfig is one budget.
@@ -198,12 +207,24 @@ type ResourcesConfig struct {
 	Idle allocation.Share `mapstructure:"idle"`
 	// OverheadPerHour is paid beyond the machines and shared by what services cost.
 	OverheadPerHour float64 `mapstructure:"overhead_per_hour"`
+	// Metrics are further metrics that are read, by name: those of devices, or of a receiver of one's own.
+	Metrics map[string]MeasureConfig `mapstructure:"metrics"`
 	// MaxGap is how long a sample holds without another.
 	MaxGap time.Duration `mapstructure:"max_gap"`
 	// MaxUnits bounds the containers, processes and machines measured.
 	MaxUnits int `mapstructure:"max_units"`
 	// MaxOperations bounds the operations of one service that cost per request is told apart by.
 	MaxOperations int `mapstructure:"max_operations"`
+}
+
+// MeasureConfig says what a metric is about.
+type MeasureConfig struct {
+	// Resource is cpu (cores), ram (bytes), gpu (devices), storage (bytes) or network (bytes sent).
+	Resource string `mapstructure:"resource"`
+	// Kind is request, usage or capacity.
+	Kind string `mapstructure:"kind"`
+	// Counter marks a running total: core seconds, or bytes sent.
+	Counter bool `mapstructure:"counter"`
 }
 
 var (
@@ -223,7 +244,7 @@ func createDefaultConfig() component.Config {
 		MissingValue:   "__unallocated__",
 		Provenance:     true,
 		Cache:          CacheConfig{MaxResources: 10_000, MaxMiB: 16},
-		Telemetry:      TelemetryConfig{Enabled: true, Stage: "received", Currency: "USD"},
+		Telemetry:      TelemetryConfig{Enabled: true, Stage: "received", Currency: "USD", ActiveFor: 15 * time.Minute, MaxSeries: 100_000},
 		Resources:      ResourcesConfig{Currency: "USD", Idle: allocation.None, MaxGap: 5 * time.Minute, MaxUnits: 10_000, MaxOperations: 200},
 		MaxAccounts:    2000,
 		EmitInterval:   time.Minute,
@@ -344,6 +365,17 @@ func (r *ResourcesConfig) validate() error {
 	if r.MaxGap <= 0 {
 		return fmt.Errorf("resources.max_gap must be positive (got %s)", r.MaxGap)
 	}
+	for name, m := range r.Metrics {
+		if _, ok := resourceNames[m.Resource]; !ok {
+			return fmt.Errorf("resources.metrics.%s.resource must be cpu, ram, gpu, storage or network (got %q)", name, m.Resource)
+		}
+		if _, ok := kindNames[m.Kind]; !ok {
+			return fmt.Errorf("resources.metrics.%s.kind must be request, usage or capacity (got %q)", name, m.Kind)
+		}
+		if m.Counter && m.Kind != "usage" {
+			return fmt.Errorf("resources.metrics.%s.counter: only usage is counted (kind is %q)", name, m.Kind)
+		}
+	}
 	for key, n := range map[string]int{"max_units": r.MaxUnits, "max_operations": r.MaxOperations} {
 		if n <= 0 {
 			return fmt.Errorf("resources.%s must be positive (got %d)", key, n)
@@ -389,6 +421,12 @@ func (t *TelemetryConfig) validate() error {
 	if t.Stage == "" {
 		return errors.New("telemetry.stage must be set")
 	}
+	if t.ActiveFor < time.Minute {
+		return fmt.Errorf("telemetry.active_for must be at least 1m (got %s)", t.ActiveFor)
+	}
+	if t.MaxSeries <= 0 {
+		return fmt.Errorf("telemetry.max_series must be positive (got %d)", t.MaxSeries)
+	}
 	if !currencyCode.MatchString(t.Currency) {
 		return fmt.Errorf("telemetry.currency must be an ISO 4217 code (got %q)", t.Currency)
 	}
@@ -396,7 +434,10 @@ func (t *TelemetryConfig) validate() error {
 		if !slices.Contains([]string{"traces", "metrics", "logs"}, signal) {
 			return fmt.Errorf("telemetry.prices: %q is not traces, metrics or logs", signal)
 		}
-		for key, p := range map[string]float64{"per_gb": price.PerGB, "per_million": price.PerMillion} {
+		if price.PerSeriesMonth != 0 && signal != "metrics" {
+			return fmt.Errorf("telemetry.prices.%s.per_series_month: only metrics have series (got %v)", signal, price.PerSeriesMonth)
+		}
+		for key, p := range map[string]float64{"per_gb": price.PerGB, "per_million": price.PerMillion, "per_series_month": price.PerSeriesMonth} {
 			if p < 0 || math.IsNaN(p) || p > 1e9 {
 				return fmt.Errorf("telemetry.prices.%s.%s must be between 0 and 1e9 (got %v)", signal, key, p)
 			}

@@ -15,47 +15,68 @@ import (
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
-// telemetryMetrics are cost.telemetry.items, .bytes and .amount of every account: cumulative since the processor started.
-func (e *engine) telemetryMetrics(md pmetric.Metrics, started, now time.Time) {
+// telemetryMetrics are cost.telemetry.items, .bytes, .amount, .series and .saved of every account: sums are cumulative since the start.
+func (e *engine) telemetryMetrics(md pmetric.Metrics, lines []telemetryLine, started, now time.Time) {
 	stage, currency := e.cfg.Telemetry.Stage, e.cfg.Telemetry.Currency
-	for _, s := range e.meter.statements() {
-		sm := e.resourceOf(md, s.account)
+	for i := range lines {
+		l := &lines[i]
+		sm := e.resourceOf(md, l.account)
 		items := cumulative(sm, "cost.telemetry.items", "{item}", "Spans, data points and log records of the service.")
 		bytes := cumulative(sm, "cost.telemetry.bytes", "By", "Bytes of OTLP, in canonical Protocol Buffers encoding, of the service.")
-		amounts := pmetric.NewMetric()
+		amounts, saved := pmetric.NewMetric(), pmetric.NewMetric()
 		sum(amounts, "cost.telemetry.amount", "{"+currency+"}", "What the service's telemetry costs at the configured prices.")
+		sum(saved, "cost.telemetry.saved", "{"+currency+"}", "By how much less the service's telemetry costs here than at the baseline.")
+		saved.Sum().SetIsMonotonic(false)
+		point := func(m pmetric.Metric, sig signal) pmetric.NumberDataPoint {
+			dp := m.Sum().DataPoints().AppendEmpty()
+			dp.SetStartTimestamp(pcommon.NewTimestampFromTime(started))
+			dp.SetTimestamp(pcommon.NewTimestampFromTime(now))
+			dp.Attributes().PutStr("cost.signal", sig.String())
+			dp.Attributes().PutStr("cost.stage", stage)
+			return dp
+		}
 		for sig := range signals {
-			u := s.usage[sig]
-			if u == (traffic{}) {
-				continue
+			if u := l.usage[sig]; u != (traffic{}) {
+				point(items, sig).SetIntValue(int64(u.items))
+				point(bytes, sig).SetIntValue(int64(u.bytes))
 			}
-			point := func(m pmetric.Metric) pmetric.NumberDataPoint {
-				dp := m.Sum().DataPoints().AppendEmpty()
-				dp.SetStartTimestamp(pcommon.NewTimestampFromTime(started))
-				dp.SetTimestamp(pcommon.NewTimestampFromTime(now))
-				dp.Attributes().PutStr("cost.signal", sig.String())
-				dp.Attributes().PutStr("cost.stage", stage)
-				return dp
-			}
-			point(items).SetIntValue(int64(u.items))
-			point(bytes).SetIntValue(int64(u.bytes))
-			if amount, ok := e.prices.amount(sig, u); ok {
-				dp := point(amounts)
+			if l.priced[sig] && (l.usage[sig] != (traffic{}) || !l.amount[sig].IsZero()) {
+				dp := point(amounts, sig)
 				dp.Attributes().PutStr("cost.currency", currency)
-				dp.SetDoubleValue(amount.Float64())
+				dp.SetDoubleValue(l.amount[sig].Float64())
+			}
+			if l.compared && l.priced[sig] && !l.saved[sig].IsZero() {
+				dp := point(saved, sig)
+				dp.Attributes().PutStr("cost.currency", currency)
+				dp.Attributes().PutStr("cost.baseline", l.baseline)
+				dp.SetDoubleValue(l.saved[sig].Float64())
 			}
 		}
-		if amounts.Sum().DataPoints().Len() > 0 {
-			amounts.MoveTo(sm.Metrics().AppendEmpty())
+		if l.series > 0 {
+			series := sm.Metrics().AppendEmpty()
+			series.SetName("cost.telemetry.series")
+			series.SetUnit("{series}")
+			series.SetDescription("Active series of the service, as a backend counts them.")
+			dp := series.SetEmptyGauge().DataPoints().AppendEmpty()
+			dp.SetTimestamp(pcommon.NewTimestampFromTime(now))
+			dp.SetIntValue(l.series)
+			dp.Attributes().PutStr("cost.stage", stage)
 		}
+		for _, m := range []pmetric.Metric{amounts, saved} {
+			if m.Sum().DataPoints().Len() > 0 {
+				m.MoveTo(sm.Metrics().AppendEmpty())
+			}
+		}
+		sm.Metrics().RemoveIf(func(m pmetric.Metric) bool {
+			return m.Type() == pmetric.MetricTypeSum && m.Sum().DataPoints().Len() == 0
+		})
 	}
 }
 
 // resourceMetrics are cost.allocated since the start and cost.per_request of the last window. Operations share their service's cost by the
 // time it worked for them.
-func (e *engine) resourceMetrics(md pmetric.Metrics, started, now time.Time) {
-	accounts, totals, window := e.resources.allocated()
-	requests := e.requests.take()
+func (e *engine) resourceMetrics(md pmetric.Metrics, costs *allocatedCosts, started, now time.Time) {
+	accounts, totals, window, requests := costs.accounts, costs.totals, costs.window, costs.requests
 	currency := e.cfg.Resources.Currency
 	for _, a := range accounts {
 		sm := e.resourceOf(md, a)

@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -34,9 +35,14 @@ type engine struct {
 	tagger     *tagger
 	meter      *meter
 	prices     telemetryPrices
+	series     *seriesMeter // nil where series have no price
+	find       func(component.ID) *engine
 	resources  *resourceMeter // nil when allocation is off
 	requests   *requestMeter
 	budgets    *budgets
+	daily      *daily
+	board      board          // nil without an optimization extension
+	client     storage.Client // nil: nothing is kept over a restart
 	traceSize  ptrace.ProtoMarshaler
 	metricSize pmetric.ProtoMarshaler
 	logSize    plog.ProtoMarshaler
@@ -72,8 +78,16 @@ func (r *registry) get(set processor.Settings, cfg *Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.find = r.find
 	r.engines[set.ID] = e
 	return e, nil
+}
+
+// find is the engine of a component ID that was made; nil when there is none.
+func (r *registry) find(id component.ID) *engine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.engines[id]
 }
 
 func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
@@ -81,7 +95,7 @@ func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{id: set.ID, cfg: cfg, set: set.TelemetrySettings, now: time.Now, tel: tel, meter: newMeter(cfg.MaxAccounts)}
+	e := &engine{id: set.ID, cfg: cfg, set: set.TelemetrySettings, now: time.Now, tel: tel, meter: newMeter(cfg.MaxAccounts), daily: newDaily(cfg.MaxAccounts)}
 	if v, ok := set.Resource.Attributes().Get("service.instance.id"); ok {
 		e.collector = v.AsString()
 	}
@@ -90,6 +104,11 @@ func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
 	}
 	if e.prices, err = newTelemetryPrices(cfg.Telemetry); err != nil {
 		return nil, fmt.Errorf("telemetry.prices: %w", err)
+	}
+	if cfg.Telemetry.Enabled && cfg.Telemetry.Prices["metrics"].PerSeriesMonth > 0 {
+		if e.series, err = newSeriesMeter(&cfg.Telemetry); err != nil {
+			return nil, fmt.Errorf("telemetry.prices.metrics.per_series_month: %w", err)
+		}
 	}
 	if cfg.Resources.Enabled {
 		if e.resources, err = newResourceMeter(&cfg.Resources); err != nil {
@@ -119,10 +138,14 @@ func (e *engine) start(ctx context.Context, host component.Host) error {
 	if e.users > 1 {
 		return nil
 	}
-	if err := errors.Join(e.tagger.load(), e.budgets.open(ctx, host, e.cfg.Storage, e.id)); err != nil {
+	e.started = e.now()
+	e.board = findBoard(host)
+	_, err := e.baseline()
+	if err := errors.Join(err, e.tagger.load(), e.openStorage(ctx, host)); err != nil {
 		e.users--
 		return err
 	}
+	e.publishPrices(ctx)
 	if err := e.tel.RegisterCostCacheEntriesCallback(func(_ context.Context, o metric.Int64Observer) error {
 		o.Observe(int64(e.tagger.now.Load().cache.Len()))
 		return nil
@@ -135,7 +158,14 @@ func (e *engine) start(ctx context.Context, host component.Host) error {
 	}); err != nil {
 		return err
 	}
-	e.started = e.now()
+	if err := e.tel.RegisterCostSeriesActiveCallback(func(_ context.Context, o metric.Int64Observer) error {
+		if e.series != nil {
+			o.Observe(int64(e.series.len()))
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	loop, cancel := context.WithCancel(context.Background())
 	e.cancel, e.done = cancel, make(chan struct{})
 	go e.run(loop, e.done)
@@ -155,6 +185,7 @@ func (e *engine) run(ctx context.Context, done chan<- struct{}) {
 			return
 		case <-reload.C:
 			e.tagger.reload(ctx)
+			e.reloadPrices(ctx)
 		case <-emit.C:
 			e.emit(ctx)
 		}
@@ -177,7 +208,24 @@ func (e *engine) stop(ctx context.Context) error {
 	cancel()
 	<-done
 	e.tel.Shutdown()
-	return e.budgets.close(ctx)
+	return e.closeStorage(ctx)
+}
+
+// reloadPrices reads a changed price sheet. One that cannot be read is counted and logged once, and the one before stays in force.
+func (e *engine) reloadPrices(ctx context.Context) {
+	if e.resources == nil {
+		return
+	}
+	tried, err := e.resources.reload()
+	if !tried {
+		return
+	}
+	outcome := "success"
+	if err != nil {
+		outcome = "failure"
+		e.set.Logger.Error("Price sheet cannot be read; the one before stays in force", zap.Error(err))
+	}
+	e.tel.CostTableReloads.Add(ctx, 1, metric.WithAttributes(attribute.String("table", "price_sheet"), attribute.String("outcome", outcome)))
 }
 
 // addSink makes next a way out for cost metrics. With several metrics pipelines only the first one is used: totals must not leave twice.
@@ -214,28 +262,37 @@ func (e *engine) emit(ctx context.Context) {
 	}
 	started := e.started
 	e.mu.Unlock()
-	if sink == nil {
+	if sink == nil && e.board == nil && e.client == nil {
 		return
 	}
 	now := e.now()
 	md := pmetric.NewMetrics()
+	var lines []telemetryLine
 	if e.cfg.Telemetry.Enabled {
-		e.telemetryMetrics(md, started, now)
+		var err error
+		if lines, err = e.telemetryLines(now); err != nil {
+			e.set.Logger.Error("Telemetry cannot be priced as a whole", zap.Error(err))
+		}
+		e.telemetryMetrics(md, lines, started, now)
 	}
+	var allocated *allocatedCosts
 	if e.resources != nil {
 		if err := e.resources.close(now); err != nil {
 			e.set.Logger.Error("Resource cost cannot be allocated for this window", zap.Error(err))
 		}
-		e.resourceMetrics(md, started, now)
-		_, _, window := e.resources.allocated()
-		e.budgets.allocated(window, now)
+		allocated = e.resources.allocated()
+		allocated.requests = e.requests.take()
+		e.resourceMetrics(md, allocated, started, now)
+		e.budgets.allocated(allocated.window, now)
+		e.daily.allocated(allocated.window, e.cfg.Resources.Currency, now)
 	}
 	e.budgets.metrics(md, now, e.collector)
 	e.unallocatedMetrics(md, started, now)
-	if err := e.budgets.save(ctx); err != nil {
-		e.set.Logger.Error("Budgets cannot be stored; it is tried again", zap.Error(err))
+	e.publishCosts(ctx, lines, allocated, started, now)
+	if err := e.save(ctx); err != nil {
+		e.set.Logger.Error("Costs cannot be stored; it is tried again", zap.Error(err))
 	}
-	if md.DataPointCount() == 0 {
+	if sink == nil || md.DataPointCount() == 0 {
 		return
 	}
 	if err := sink.ConsumeMetrics(ctx, md); err != nil {
@@ -262,8 +319,12 @@ func (w *work) commit(ctx context.Context) {
 	if e.requests != nil {
 		e.requests.commit(&w.requests)
 	}
+	if e.series != nil {
+		w.seen(ctx)
+	}
 	e.budgets.commit(w.spent)
 	e.tagger.unowned.commit(w.unowned)
+	e.daily.commit(w.days)
 	if w.allocated > 0 {
 		e.tel.CostRecords.Add(ctx, w.allocated, o.allocated)
 	}
@@ -276,9 +337,24 @@ func (w *work) commit(ctx context.Context) {
 	}
 }
 
+// seen counts the series of the request, under the accounts that its traffic is summed under.
+func (w *work) seen(ctx context.Context) {
+	var from, to account
+	for i := range w.series {
+		if s := &w.series[i]; i == 0 || s.account != from {
+			from = s.account
+			to = w.engine.meter.known(from)
+		}
+		w.series[i].account = to
+	}
+	if refused := w.engine.series.commit(w.series, w.engine.now()); refused > 0 {
+		w.engine.tel.CostSeriesOverflow.Add(ctx, refused)
+	}
+}
+
 func (w *work) end() {
 	w.shipment.entries = w.shipment.entries[:0]
 	shipments.Put(w.shipment)
-	*w = work{spent: w.spent[:0], unowned: w.unowned[:0]}
+	*w = work{spent: w.spent[:0], unowned: w.unowned[:0], series: w.series[:0], days: w.days[:0]}
 	works.Put(w)
 }

@@ -44,9 +44,9 @@ func newFront(maxResources int) *front {
 }
 
 // get is the verdict on the resource with this fingerprint, if it is at hand.
-func (f *front) get(print fingerprint) *verdict {
+func (f *front) get(mark fingerprint) *verdict {
 	for way := range uint64(frontWays) {
-		if e := f.places[(print.a+way)&f.mask].Load(); e != nil && e.fingerprint == print {
+		if e := f.places[(mark.a+way)&f.mask].Load(); e != nil && e.fingerprint == mark {
 			return e.verdict
 		}
 	}
@@ -54,21 +54,26 @@ func (f *front) get(print fingerprint) *verdict {
 }
 
 // put remembers a verdict at the better of its places: a free one, or else the second, so that the first stays with who came first.
-func (f *front) put(print fingerprint, v *verdict) {
-	to := &f.places[(print.a+frontWays-1)&f.mask]
+func (f *front) put(mark fingerprint, v *verdict) {
+	to := &f.places[(mark.a+frontWays-1)&f.mask]
 	for way := range uint64(frontWays) {
-		if place := &f.places[(print.a+way)&f.mask]; place.Load() == nil {
+		if place := &f.places[(mark.a+way)&f.mask]; place.Load() == nil {
 			to = place
 			break
 		}
 	}
-	to.Store(&frontEntry{print, v})
+	to.Store(&frontEntry{mark, v})
 }
 
-// fingerprintOf is the fingerprint of attributes; false where one of them is a list, a map or bytes: those stay with the cache.
-func fingerprintOf(attrs pcommon.Map) (fingerprint, bool) {
+// fingerprintOf is the fingerprint of attributes. It allocates only where one of them is a list, a map or bytes.
+func fingerprintOf(attrs pcommon.Map) fingerprint {
 	p := fingerprint{a: secret[0], b: secret[1]}
-	ok := true
+	p.attributes(attrs)
+	return p
+}
+
+// attributes takes names, kinds and values.
+func (p *fingerprint) attributes(attrs pcommon.Map) {
 	for name, value := range attrs.All() {
 		p.text(name)
 		switch kind := value.Type(); kind {
@@ -87,10 +92,10 @@ func fingerprintOf(attrs pcommon.Map) (fingerprint, bool) {
 		case pcommon.ValueTypeEmpty:
 			p.mix(uint64(kind), 0)
 		default:
-			ok = false
+			p.mix(uint64(kind), 0)
+			p.text(value.AsString())
 		}
 	}
-	return p, ok
 }
 
 // text takes a text: its length and, sixteen bytes at a time, all of it. The last step may take bytes again that were taken before; the

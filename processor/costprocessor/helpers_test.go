@@ -3,6 +3,7 @@
 package costprocessor
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"testing"
@@ -18,7 +19,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
 
-	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/cost/report"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
@@ -35,6 +36,11 @@ type rig struct {
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
+	t.Helper()
+	return newRigOn(t, componenttest.NewNopHost(), change)
+}
+
+func newRigOn(t *testing.T, host component.Host, change func(*Config)) *rig {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
 	if change != nil {
@@ -55,7 +61,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	require.NoError(t, err)
 	r.engine = r.pt.(*tracesProcessor).engine
 	for _, c := range []component.Component{r.pt, r.pm, r.pl} {
-		require.NoError(t, c.Start(t.Context(), componenttest.NewNopHost()))
+		require.NoError(t, c.Start(t.Context(), host))
 	}
 	return r
 }
@@ -123,9 +129,37 @@ func resourceOf(td ptrace.Traces) map[string]any {
 	return td.ResourceSpans().At(0).Resource().Attributes().AsRaw()
 }
 
-func mustAmount(t *testing.T, v float64) money.Amount {
+// hostWith is a host with extensions.
+type hostWith map[component.ID]component.Component
+
+func (h hostWith) GetExtensions() map[component.ID]component.Component { return h }
+
+// heldBoard stands for the optimization extension: it keeps what is published, by topic and source.
+type heldBoard struct {
+	component.StartFunc
+	component.ShutdownFunc
+	fail      error
+	snapshots map[string]json.RawMessage
+}
+
+func (b *heldBoard) PublishSnapshot(topic, source string, body json.RawMessage) error {
+	if b.fail == nil {
+		b.snapshots[topic+" "+source] = body
+	}
+	return b.fail
+}
+
+// withBoard is a host with a board.
+func withBoard() (hostWith, *heldBoard) {
+	b := &heldBoard{snapshots: map[string]json.RawMessage{}}
+	return hostWith{component.MustNewID("optimization"): b}, b
+}
+
+// costsOf is the last snapshot of costs that a component published.
+func (b *heldBoard) costsOf(t *testing.T, source string) report.Costs {
 	t.Helper()
-	a, err := money.FromFloat(v)
-	require.NoError(t, err)
-	return a
+	var c report.Costs
+	require.NoError(t, json.Unmarshal(b.snapshots[report.TopicCosts+" "+source], &c))
+	require.Equal(t, report.SchemaCosts, c.Schema)
+	return c
 }

@@ -119,6 +119,16 @@ func (m *meter) statements() []statement {
 	return out
 }
 
+// known is the account that a's telemetry is summed under: its own, or the overflow account.
+func (m *meter) known(a account) account {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.accounts[a]; ok {
+		return a
+	}
+	return account{service: overflow, owner: overflow}
+}
+
 // telemetryPrices are exact prices of a byte and of an item, by signal; set is false where the signal has none.
 type telemetryPrices [signals]struct {
 	perByte, perItem money.Amount

@@ -4,6 +4,7 @@ package costprocessor
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -12,6 +13,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
+
+	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
 var (
@@ -108,13 +112,21 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 	w := p.engine.begin(metrics)
 	defer w.end()
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
-		return w.resource(ctx, rm.Resource(), dataPoints(rm), func() int { return p.engine.metricSize.ResourceMetricsSize(rm) }, func(v *verdict) {
+		size := func() int { return p.engine.metricSize.ResourceMetricsSize(rm) }
+		if ownMetrics(rm) {
+			size = nil
+		}
+		return w.resource(ctx, rm.Resource(), dataPoints(rm), size, func(v *verdict) {
+			if p.engine.series != nil && !ownMetrics(rm) {
+				w.series = sightings(w.series, v.account, rm)
+			}
 			w.spent = p.engine.budgets.bill(v, rm, w.spent)
-			if v.unowned != nil {
-				if amount := billOf(rm, p.engine.cfg.Telemetry.Currency); !amount.IsZero() {
+			eachBilled(rm, func(at time.Time, currency string, amount money.Amount) {
+				w.days = append(w.days, dayCost{dailyKey{v.account, FromBill, currency}, at, amount})
+				if v.unowned != nil && (currency == "" || currency == p.engine.cfg.Telemetry.Currency) {
 					w.unowned = append(w.unowned, unownedCost{v.unowned, billMoney, amount})
 				}
-			}
+			})
 			if p.engine.resources == nil {
 				return
 			}
@@ -132,6 +144,13 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 	}
 	w.commit(ctx)
 	return nil
+}
+
+// ownMetrics says whether these are what a cost processor emitted. They count at no stage: the stage that emits them never receives them,
+// and a later one would seem to pass more than it got.
+func ownMetrics(rm pmetric.ResourceMetrics) bool {
+	scopes := rm.ScopeMetrics()
+	return scopes.Len() == 1 && scopes.At(0).Scope().Name() == metadata.ScopeName
 }
 
 func dataPoints(rm pmetric.ResourceMetrics) uint64 {
@@ -165,15 +184,17 @@ type work struct {
 	requests requestBatch
 	spent    []spending
 	unowned  []unownedCost
+	series   []sighting
+	days     []dayCost
 	// allocated, unallocated and dropped count the records by outcome.
 	allocated, unallocated, dropped int64
 }
 
 // resource tags one resource and says whether it is to be dropped. The size is taken before the tags are added: what is accounted is
-// what was received.
+// what was received. Without size nothing is.
 func (w *work) resource(ctx context.Context, resource pcommon.Resource, items uint64, size func() int, observe func(*verdict)) bool {
 	v := w.engine.tagger.decide(ctx, resource)
-	if w.engine.cfg.Telemetry.Enabled {
+	if w.engine.cfg.Telemetry.Enabled && size != nil {
 		u := traffic{items: items, bytes: embedded(size())}
 		w.shipment.add(v.account, u)
 		if v.unowned != nil {

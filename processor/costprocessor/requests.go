@@ -93,8 +93,9 @@ func adjustedCount(state string) float64 {
 type requestMeter struct {
 	maxAccounts, maxOperations int
 
-	mu     sync.Mutex // guards window
+	mu     sync.Mutex // guards window and seen
 	window requestWindow
+	seen   map[account]bool // accounts of which spans came, at most maxAccounts
 }
 
 // requestWindow is what was asked for in one window.
@@ -123,7 +124,14 @@ type entryCount struct {
 }
 
 func newRequestMeter(maxAccounts, maxOperations int) *requestMeter {
-	return &requestMeter{maxAccounts: maxAccounts, maxOperations: maxOperations, window: newRequestWindow()}
+	return &requestMeter{maxAccounts: maxAccounts, maxOperations: maxOperations, window: newRequestWindow(), seen: map[account]bool{}}
+}
+
+// spoken says whether spans of the account were seen since the start.
+func (m *requestMeter) spoken(a account) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen[a]
 }
 
 func newRequestWindow() requestWindow {
@@ -137,6 +145,11 @@ func (m *requestMeter) commit(b *requestBatch) {
 	work := request.Attribute(b.spans)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, a := range b.accounts {
+		if len(m.seen) < m.maxAccounts {
+			m.seen[a] = true
+		}
+	}
 	for key, t := range work.Served {
 		m.served(b.accounts[key.Account], key.Operation, t)
 	}

@@ -22,34 +22,6 @@ import (
 	"github.com/pitwall-io/pitwall/internal/cost/usage"
 )
 
-// measure is what a usage metric says.
-type measure struct {
-	resource allocation.Resource
-	kind     usage.Kind
-	counter  bool
-}
-
-// measures are the metrics that cost is made from, in the names of the kubelet, cluster and host receivers and of the semantic conventions.
-// Several names for one thing are fine: the largest counts.
-var measures = map[string]measure{
-	"container.cpu.usage":          {allocation.CPU, usage.Used, false},
-	"container.cpu.time":           {allocation.CPU, usage.Used, true},
-	"process.cpu.time":             {allocation.CPU, usage.Used, true},
-	"container.memory.working_set": {allocation.RAM, usage.Used, false},
-	"container.memory.usage.total": {allocation.RAM, usage.Used, false},
-	"process.memory.usage":         {allocation.RAM, usage.Used, false},
-	"k8s.container.cpu_request":    {allocation.CPU, usage.Request, false},
-	"k8s.container.cpu.request":    {allocation.CPU, usage.Request, false},
-	"k8s.container.memory_request": {allocation.RAM, usage.Request, false},
-	"k8s.container.memory.request": {allocation.RAM, usage.Request, false},
-	"k8s.node.allocatable_cpu":     {allocation.CPU, usage.Capacity, false},
-	"k8s.node.cpu.allocatable":     {allocation.CPU, usage.Capacity, false},
-	"k8s.node.allocatable_memory":  {allocation.RAM, usage.Capacity, false},
-	"k8s.node.memory.allocatable":  {allocation.RAM, usage.Capacity, false},
-	"system.cpu.logical.count":     {allocation.CPU, usage.Capacity, false},
-	"system.memory.limit":          {allocation.RAM, usage.Capacity, false},
-}
-
 // costKind is what an allocated cost is made of.
 type costKind int
 
@@ -68,16 +40,21 @@ const idleService = allocation.Idle
 // resourceMeter allocates what machines cost to the services that ran on them.
 type resourceMeter struct {
 	cfg      *ResourcesConfig
-	sheet    *price.Sheet
+	measures map[string]measure
 	overhead money.Amount
+	stamp    fileStamp // of the price sheet; used by the one who reloads
 
 	mu       sync.Mutex // guards everything below
+	sheet    *price.Sheet
 	usage    *usage.Meter
 	owners   map[usage.Unit]account
 	machines map[string]machine
 	closed   time.Time
 	totals   map[account]*[costKinds]money.Amount
 	window   map[account]money.Amount // allocated in the last window
+	hours    float64                  // length of the last window
+	unused   map[account]money.Amount // of what is own: set aside and not used
+	measured map[account]bool         // whose usage is measured
 }
 
 // machine is what is known about a pool.
@@ -88,30 +65,61 @@ type machine struct {
 
 func newResourceMeter(cfg *ResourcesConfig) (*resourceMeter, error) {
 	m := &resourceMeter{
-		cfg: cfg, sheet: &price.Sheet{}, usage: usage.NewMeter(cfg.MaxGap, cfg.MaxUnits),
+		cfg: cfg, measures: cfg.measures(), sheet: &price.Sheet{}, usage: usage.NewMeter(cfg.MaxGap, cfg.MaxUnits),
 		owners: map[usage.Unit]account{}, machines: map[string]machine{}, totals: map[account]*[costKinds]money.Amount{},
+		unused: map[account]money.Amount{}, measured: map[account]bool{},
 	}
 	var err error
 	if m.overhead, err = money.FromFloat(cfg.OverheadPerHour); err != nil {
 		return nil, fmt.Errorf("overhead_per_hour: %w", err)
 	}
-	if cfg.PriceSheet == "" {
-		return m, nil
+	_, err = m.reload()
+	return m, err
+}
+
+// reload reads the price sheet if its file changed since the last attempt, and says whether it tried. A sheet that cannot be read leaves
+// the one before in force.
+func (m *resourceMeter) reload() (bool, error) {
+	path := m.cfg.PriceSheet
+	if path == "" {
+		return false, nil
 	}
-	file, err := os.Open(cfg.PriceSheet)
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("price_sheet: %w", err)
+		gone := m.stamp == fileStamp{}
+		m.stamp = fileStamp{}
+		if gone && m.sheetRows() > 0 {
+			return false, nil // reported when it vanished
+		}
+		return true, fmt.Errorf("price_sheet: %w", err)
+	}
+	stamp := fileStamp{info.ModTime(), info.Size()}
+	if stamp == m.stamp {
+		return false, nil
+	}
+	m.stamp = stamp
+	file, err := os.Open(path)
+	if err != nil {
+		return true, fmt.Errorf("price_sheet: %w", err)
 	}
 	read := price.ReadCSV
-	if ext := strings.ToLower(filepath.Ext(cfg.PriceSheet)); ext == ".yaml" || ext == ".yml" {
+	if ext := strings.ToLower(filepath.Ext(path)); ext == ".yaml" || ext == ".yml" {
 		read = price.ReadYAML
 	}
 	sheet, err := read(file)
 	if err := errors.Join(err, file.Close()); err != nil {
-		return nil, fmt.Errorf("price_sheet: %s: %w", cfg.PriceSheet, err)
+		return true, fmt.Errorf("price_sheet: %s: %w", path, err)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.sheet = sheet
-	return m, nil
+	return true, nil
+}
+
+func (m *resourceMeter) sheetRows() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sheet.Len()
 }
 
 // observe takes the usage metrics of one resource and returns how many points found no room. Points that come twice count once.
@@ -120,7 +128,7 @@ func (m *resourceMeter) observe(resource pcommon.Resource, a account, rm pmetric
 	known := false
 	for _, sm := range rm.ScopeMetrics().All() {
 		for _, metric := range sm.Metrics().All() {
-			what, ok := measures[metric.Name()]
+			what, ok := m.measures[metric.Name()]
 			if !ok {
 				continue
 			}
@@ -130,7 +138,10 @@ func (m *resourceMeter) observe(resource pcommon.Resource, a account, rm pmetric
 				unit = unitOf(resource.Attributes())
 				known = true
 			}
-			refused += m.take(resource.Attributes(), a, unit, metric, what)
+			of, ok := what.unit(resource.Attributes(), unit)
+			if ok {
+				refused += m.take(resource.Attributes(), a, of, metric, what)
+			}
 		}
 	}
 	return refused
@@ -150,13 +161,11 @@ func (m *resourceMeter) take(attrs pcommon.Map, a account, unit usage.Unit, metr
 	default:
 		return 0
 	}
-	if what.kind == usage.Capacity {
-		unit.ID = ""
-	} else if unit.ID == "" || strings.HasPrefix(metric.Name(), "process.") && a.service == unknownService {
+	if what.process && a.service == unknownService {
 		return 0 // a process without a service may run in a container that is measured already
 	}
 	for _, dp := range points.All() {
-		if dp.Flags().NoRecordedValue() {
+		if dp.Flags().NoRecordedValue() || what.sent && !isSent(dp.Attributes()) {
 			continue
 		}
 		value := dp.DoubleValue()
@@ -170,10 +179,9 @@ func (m *resourceMeter) take(attrs pcommon.Map, a account, unit usage.Unit, metr
 			refused++
 			continue
 		}
+		m.owners[unit] = a
 		if what.kind == usage.Capacity {
 			m.machine(attrs, unit.Pool, what.resource, value)
-		} else {
-			m.owners[unit] = a
 		}
 	}
 	return refused
@@ -184,10 +192,12 @@ func (m *resourceMeter) machine(attrs pcommon.Map, pool string, resource allocat
 	machine.region = first(attrs, machine.region, "cloud.region")
 	machine.instanceType = first(attrs, machine.instanceType, "host.type")
 	machine.commitment = first(attrs, machine.commitment, "cost.commitment")
-	if resource == allocation.CPU {
+	switch resource {
+	case allocation.CPU:
 		machine.cores = value
-	} else {
+	case allocation.RAM:
 		machine.gib = value / gibibyte
+	default:
 	}
 	m.machines[pool] = machine
 }
@@ -237,7 +247,7 @@ func (m *resourceMeter) close(now time.Time) error {
 	if !m.closed.IsZero() {
 		hours = now.Sub(m.closed).Hours()
 	}
-	m.closed = now
+	m.closed, m.hours = now, hours
 	workloads, assets, accounts, err := m.priced(lines, now)
 	if err != nil {
 		return err
@@ -266,65 +276,6 @@ func (m *resourceMeter) close(now time.Time) error {
 	return nil
 }
 
-// priced turns hours into workloads and assets; m.mu is held.
-func (m *resourceMeter) priced(lines []usage.Line, now time.Time) ([]allocation.Workload, []allocation.Asset, map[string]account, error) {
-	var workloads []allocation.Workload
-	var assets []allocation.Asset
-	accounts := map[string]account{}
-	for i := range lines {
-		l := &lines[i]
-		rates, err := m.rates(l.Unit.Pool, now)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		var requested, used, capacity allocation.Costs
-		for _, r := range []struct {
-			resource allocation.Resource
-			rate     money.Amount
-			unit     float64
-		}{{allocation.CPU, rates.CPU, 1}, {allocation.RAM, rates.RAM, gibibyte}} {
-			for kind, to := range map[usage.Kind]*allocation.Costs{usage.Request: &requested, usage.Used: &used, usage.Capacity: &capacity} {
-				amount, err := money.FromFloat(l.Hours[r.resource][kind] / r.unit)
-				if err != nil {
-					return nil, nil, nil, err
-				}
-				to[r.resource] = amount.Times(r.rate).Round(18)
-			}
-		}
-		if l.Unit.ID == "" {
-			assets = append(assets, allocation.Asset{Pool: l.Unit.Pool, Costs: capacity})
-			continue
-		}
-		a := m.owners[l.Unit]
-		name := a.service + "\x00" + a.owner + "\x00" + a.costCenter
-		accounts[name] = a
-		w := allocation.Workload{Labels: map[string]string{"account": name}, Pool: l.Unit.Pool}
-		for r := range w.Costs {
-			w.Costs[r] = allocation.Billable(requested[r], used[r])
-		}
-		workloads = append(workloads, w)
-	}
-	return workloads, assets, accounts, nil
-}
-
-func (m *resourceMeter) rates(pool string, now time.Time) (price.Rates, error) {
-	machine := m.machines[pool]
-	or := func(s, otherwise string) string {
-		if s == "" {
-			return otherwise
-		}
-		return s
-	}
-	q := price.Query{
-		At: now, Region: or(machine.region, m.cfg.Region), InstanceType: or(machine.instanceType, m.cfg.InstanceType),
-		Commitment: or(machine.commitment, m.cfg.Commitment),
-	}
-	var err1, err2 error
-	q.Cores, err1 = money.FromFloat(machine.cores)
-	q.GiB, err2 = money.FromFloat(machine.gib)
-	return m.sheet.Rates(q), errors.Join(err1, err2)
-}
-
 // book adds what a group paid; m.mu is held.
 func (m *resourceMeter) book(a account, g *allocation.Group) {
 	if g.Total().IsZero() {
@@ -347,18 +298,30 @@ func (m *resourceMeter) book(a account, g *allocation.Group) {
 	m.window[a] = m.window[a].Plus(g.Total())
 }
 
-// allocated are the totals since the start and the amounts of the last window, by account in a stable order.
-func (m *resourceMeter) allocated() (accounts []account, totals map[account][costKinds]money.Amount, window map[account]money.Amount) {
+// allocatedCosts are the totals since the start and the amounts of the last window, accounts in a stable order.
+type allocatedCosts struct {
+	accounts       []account
+	totals         map[account][costKinds]money.Amount
+	window, unused map[account]money.Amount
+	measured       map[account]bool
+	hours          float64
+	requests       requestWindow
+}
+
+func (m *resourceMeter) allocated() *allocatedCosts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	totals, window = map[account][costKinds]money.Amount{}, map[account]money.Amount{}
-	for a, t := range m.totals {
-		accounts = append(accounts, a)
-		totals[a] = *t
-		window[a] = m.window[a]
+	out := &allocatedCosts{
+		totals: map[account][costKinds]money.Amount{}, window: map[account]money.Amount{}, unused: maps.Clone(m.unused),
+		measured: maps.Clone(m.measured), hours: m.hours,
 	}
-	slices.SortFunc(accounts, compareAccounts)
-	return accounts, totals, window
+	for a, t := range m.totals {
+		out.accounts = append(out.accounts, a)
+		out.totals[a] = *t
+		out.window[a] = m.window[a]
+	}
+	slices.SortFunc(out.accounts, compareAccounts)
+	return out
 }
 
 func compareAccounts(a, b account) int {

@@ -242,16 +242,12 @@ var keys = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 // decide is the verdict on a resource. It does not allocate when the resource was seen before.
 func (t *tagger) decide(ctx context.Context, resource pcommon.Resource) *verdict {
 	g := t.now.Load()
-	print, plain := fingerprintOf(resource.Attributes())
-	if plain {
-		if v := g.front.get(print); v != nil {
-			return v
-		}
+	mark := fingerprintOf(resource.Attributes())
+	if v := g.front.get(mark); v != nil {
+		return v
 	}
 	v := t.remembered(ctx, g, resource)
-	if plain {
-		g.front.put(print, v)
-	}
+	g.front.put(mark, v)
 	return v
 }
 

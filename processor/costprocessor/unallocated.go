@@ -99,22 +99,13 @@ func (l *unownedLedger) report(source moneySource) (money.Amount, []ownership.Su
 	return total, suggestions[:min(len(suggestions), maxSuggestions)]
 }
 
-// billOf is the effective cost, in one currency, that the points of a resource add.
-func billOf(rm pmetric.ResourceMetrics, currency string) money.Amount {
-	var sum money.Amount
-	for _, sm := range rm.ScopeMetrics().All() {
-		for _, m := range sm.Metrics().All() {
-			if m.Name() != billMetric || m.Type() != pmetric.MetricTypeSum {
-				continue
-			}
-			for _, dp := range m.Sum().DataPoints().All() {
-				if amount, err := money.FromFloat(dp.DoubleValue()); err == nil && first(dp.Attributes(), currency, "cost.currency") == currency {
-					sum = sum.Plus(amount.Round(18))
-				}
-			}
-		}
+// restore puts back totals of an earlier run. By which attributes they would find owners is not known any more.
+func (l *unownedLedger) restore(totals map[string]money.Amount) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for source := range moneySources {
+		l.rest.costs[source] = l.rest.costs[source].Plus(totals[source.String()])
 	}
-	return sum
 }
 
 // unallocatedMetrics are cost.unallocated since the start and cost.unallocated.resolvable.

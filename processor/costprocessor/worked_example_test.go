@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -187,7 +188,8 @@ func TestTheWorkedExampleTagsWhatTheFocusReceiverReads(t *testing.T) {
 		var owned, byTag, total money.Amount
 		for _, md := range r.metrics.AllMetrics() {
 			for _, rm := range md.ResourceMetrics().All() {
-				amount := billOf(rm, "USD")
+				var amount money.Amount
+				eachBilled(rm, func(_ time.Time, _ string, a money.Amount) { amount = amount.Plus(a) })
 				total = total.Plus(amount)
 				if owner := first(rm.Resource().Attributes(), "", attrOwner); owner != "" && owner != example.MissingValue {
 					owned = owned.Plus(amount)

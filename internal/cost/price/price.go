@@ -19,8 +19,10 @@ import (
 
 // Rates are prices per hour.
 type Rates struct {
-	// CPU is per core, RAM per GiB, GPU per device, Storage per GB.
+	// CPU is per core, RAM per GiB, GPU per device, Storage per GB of 2^30 bytes, as OpenCost counts.
 	CPU, RAM, GPU, Storage money.Amount
+	// Network is per GiB sent, not per hour. It has no fallback: what traffic costs depends on where it goes.
+	Network money.Amount
 	// Source says where the rates come from: "sheet:<line>", or "opencost" for the fallback.
 	Source string
 }
@@ -55,6 +57,7 @@ type row struct {
 	from, to                         time.Time
 	region, instanceType, commitment string
 	cpu, ram, gpu, storage, instance *money.Amount
+	network                          *money.Amount
 }
 
 // Sheet is an immutable price sheet. The zero value has no rows: everything falls back.
@@ -63,12 +66,12 @@ type Sheet struct {
 }
 
 // columns of a sheet.
-var columns = []string{"from", "to", "region", "instance_type", "commitment", "cpu_core_hour", "ram_gib_hour", "gpu_hour", "storage_gb_hour", "instance_hour"}
+var columns = []string{"from", "to", "region", "instance_type", "commitment", "cpu_core_hour", "ram_gib_hour", "gpu_hour", "storage_gb_hour", "instance_hour", "network_gib"}
 
 var errNoPrice = errors.New("a row needs a price")
 
 // ReadCSV reads a sheet with a header line. Columns: from, to (dates, to is exclusive), region, instance_type, commitment (on_demand, spot,
-// or any word), cpu_core_hour, ram_gib_hour, gpu_hour, storage_gb_hour, instance_hour. Empty cells match everything, or fall back.
+// or any word), cpu_core_hour, ram_gib_hour, gpu_hour, storage_gb_hour, instance_hour, network_gib. Empty cells match everything, or fall back.
 func ReadCSV(r io.Reader) (*Sheet, error) {
 	reader := csv.NewReader(r)
 	reader.Comment = '#'
@@ -146,6 +149,7 @@ func (s *Sheet) add(line int, cells map[string]string) error {
 	some := false
 	for name, to := range map[string]**money.Amount{
 		"cpu_core_hour": &r.cpu, "ram_gib_hour": &r.ram, "gpu_hour": &r.gpu, "storage_gb_hour": &r.storage, "instance_hour": &r.instance,
+		"network_gib": &r.network,
 	} {
 		if cell(name) == "" {
 			continue
@@ -191,7 +195,7 @@ func (s *Sheet) Rates(q Query) Rates {
 	for _, p := range []struct {
 		from *money.Amount
 		to   *money.Amount
-	}{{r.cpu, &out.CPU}, {r.ram, &out.RAM}, {r.gpu, &out.GPU}, {r.storage, &out.Storage}} {
+	}{{r.cpu, &out.CPU}, {r.ram, &out.RAM}, {r.gpu, &out.GPU}, {r.storage, &out.Storage}, {r.network, &out.Network}} {
 		if p.from != nil {
 			*p.to = *p.from
 		}

@@ -25,20 +25,23 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter               metric.Meter
-	mu                  sync.Mutex
-	registrations       []metric.Registration
-	CostAccountOverflow metric.Int64Counter
-	CostAccounts        metric.Int64ObservableGauge
-	CostCacheEntries    metric.Int64ObservableGauge
-	CostCacheMisses     metric.Int64Counter
-	CostDroppedRecords  metric.Int64Counter
-	CostEmitFailures    metric.Int64Counter
-	CostRecords         metric.Int64Counter
-	CostRuleErrors      metric.Int64Counter
-	CostTableReloads    metric.Int64Counter
-	CostTagConflicts    metric.Int64Counter
-	CostUsageOverflow   metric.Int64Counter
+	meter                metric.Meter
+	mu                   sync.Mutex
+	registrations        []metric.Registration
+	CostAccountOverflow  metric.Int64Counter
+	CostAccounts         metric.Int64ObservableGauge
+	CostCacheEntries     metric.Int64ObservableGauge
+	CostCacheMisses      metric.Int64Counter
+	CostDroppedRecords   metric.Int64Counter
+	CostEmitFailures     metric.Int64Counter
+	CostRecords          metric.Int64Counter
+	CostRuleErrors       metric.Int64Counter
+	CostSeriesActive     metric.Int64ObservableGauge
+	CostSeriesOverflow   metric.Int64Counter
+	CostSnapshotFailures metric.Int64Counter
+	CostTableReloads     metric.Int64Counter
+	CostTagConflicts     metric.Int64Counter
+	CostUsageOverflow    metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -73,6 +76,21 @@ func (builder *TelemetryBuilder) RegisterCostCacheEntriesCallback(cb metric.Int6
 		cb(ctx, &observerInt64{inst: builder.CostCacheEntries, obs: o})
 		return nil
 	}, builder.CostCacheEntries)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCostSeriesActiveCallback sets callback for observable CostSeriesActive metric.
+func (builder *TelemetryBuilder) RegisterCostSeriesActiveCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CostSeriesActive, obs: o})
+		return nil
+	}, builder.CostSeriesActive)
 	if err != nil {
 		return err
 	}
@@ -156,6 +174,24 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_cost_rule_errors",
 		metric.WithDescription("Conditions that could not be evaluated and counted as not met, by rule. [Alpha]"),
 		metric.WithUnit("{error}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CostSeriesActive, err = builder.meter.Int64ObservableGauge(
+		"otelcol_cost_series_active",
+		metric.WithDescription("Series that are told apart because they are active and have a price. [Alpha]"),
+		metric.WithUnit("{series}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CostSeriesOverflow, err = builder.meter.Int64Counter(
+		"otelcol_cost_series_overflow",
+		metric.WithDescription("Points of series that were not counted as active because telemetry.max_series was reached. [Alpha]"),
+		metric.WithUnit("{datapoint}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CostSnapshotFailures, err = builder.meter.Int64Counter(
+		"otelcol_cost_snapshot_failures",
+		metric.WithDescription("Snapshots of prices or costs that the board refused. The next one holds the same totals. [Alpha]"),
+		metric.WithUnit("{snapshot}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CostTableReloads, err = builder.meter.Int64Counter(

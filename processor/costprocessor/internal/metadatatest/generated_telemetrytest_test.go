@@ -28,12 +28,18 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
+	require.NoError(t, tb.RegisterCostSeriesActiveCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	tb.CostAccountOverflow.Add(context.Background(), 1)
 	tb.CostCacheMisses.Add(context.Background(), 1)
 	tb.CostDroppedRecords.Add(context.Background(), 1)
 	tb.CostEmitFailures.Add(context.Background(), 1)
 	tb.CostRecords.Add(context.Background(), 1)
 	tb.CostRuleErrors.Add(context.Background(), 1)
+	tb.CostSeriesOverflow.Add(context.Background(), 1)
+	tb.CostSnapshotFailures.Add(context.Background(), 1)
 	tb.CostTableReloads.Add(context.Background(), 1)
 	tb.CostTagConflicts.Add(context.Background(), 1)
 	tb.CostUsageOverflow.Add(context.Background(), 1)
@@ -59,6 +65,15 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCostRuleErrors(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCostSeriesActive(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCostSeriesOverflow(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCostSnapshotFailures(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCostTableReloads(t, testTel,
