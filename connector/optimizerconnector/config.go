@@ -38,6 +38,8 @@ type Config struct {
 	Planner PlannerConfig `mapstructure:"planner"`
 	// Guardrails bound what an automaton may do.
 	Guardrails GuardrailsConfig `mapstructure:"guardrails"`
+	// Coverage tells when too little can be seen.
+	Coverage CoverageConfig `mapstructure:"coverage"`
 	// Policies are the user's own rules, the first that applies deciding. They come after the guardrails and cannot override them.
 	Policies []PolicyConfig `mapstructure:"policies"`
 	// PolicyDefault is the decision where no policy applies.
@@ -92,6 +94,9 @@ func (c *Config) Validate() error {
 	if err := c.Planner.validate(); err != nil {
 		return err
 	}
+	if err := c.Coverage.validate(); err != nil {
+		return err
+	}
 	if _, err := c.Guardrails.settings(); err != nil {
 		return err
 	}
@@ -108,6 +113,7 @@ func createDefaultConfig() component.Config {
 		OutboxSize:         1_000,
 		Planner:            defaultPlanner(),
 		Guardrails:         defaultGuardrails(),
+		Coverage:           defaultCoverage(),
 		PolicyDefault:      string(signal.ResultAllow),
 	}
 }

@@ -34,6 +34,7 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 				g.ChangeWindows = []WindowConfig{{Days: []string{"mon"}, From: "09:00", To: "17:00", Timezone: "UTC"}}
 				return g
 			}(),
+			Coverage:      CoverageConfig{Enabled: true, MinServices: 0.9, MinWholeTraces: 0.8},
 			Policies:      []PolicyConfig{{Name: "no_friday", When: "now.getDayOfWeek() == 5", Decision: "deny"}},
 			PolicyDefault: "require_approval",
 		}},
@@ -49,6 +50,8 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"bad_day":         {err: "guardrails::change_windows[0]::days must be mon, tue"},
 		"bad_time":        {err: "guardrails::change_windows[0]::from must be a time of day"},
 		"bad_zone":        {err: "guardrails::change_windows[0]::timezone must be a name"},
+		"bad_coverage":    {err: "coverage::min_services must be between 0 and 1 (got 1.5)"},
+		"bad_whole":       {err: "coverage::min_whole_traces must be between 0 and 1 (got -1)"},
 		"bad_policy":      {err: "policies: invalid policy: x: when: ERROR"},
 		"bad_default":     {err: "the default must be allow, require_approval or deny (got \"maybe\")"},
 		"no_outbox":       {err: "outbox_size must be positive (got 0)"},

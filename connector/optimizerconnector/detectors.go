@@ -17,10 +17,11 @@ import (
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
-// makers is where a detector is added, as one line. Their order is the order in which candidates of the same moment are taken.
+// makers is where a detector is added, as one line; one that is switched off returns nil. Their order is the order in which candidates of the same moment are taken.
 var makers = []func(surroundings) detect.Detector{
 	newBlindAdapter,
 	newBurnAdapter,
+	newCoverageAdapter,
 	func(s surroundings) detect.Detector {
 		return conflict.New(conflict.Settings{MaxFields: s.cfg.MaxActiveSignals, Cooldown: conflictCooldown})
 	},
@@ -75,6 +76,9 @@ func newDetectors(s surroundings) detectors {
 	var d detectors
 	for _, make := range makers {
 		one := make(s)
+		if one == nil {
+			continue // switched off
+		}
 		d.all = append(d.all, one)
 		if r, ok := one.(spanReader); ok {
 			d.spans = append(d.spans, r)
