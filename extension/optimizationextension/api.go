@@ -47,6 +47,7 @@ func (e *optimizationExtension) handler() http.Handler {
 		"/api/v1/signals/{id}": e.serveSignal,
 		"/api/v1/ledger":       e.serveLedger,
 		"/api/v1/slos":         e.serveSLOs,
+		"/api/v1/cardinality":  e.serveCardinality,
 		"/api/v1/schema":       e.serveSchema,
 		"/api/v1/health":       e.serveHealth,
 	}

@@ -9,11 +9,13 @@ import (
 
 // Report is what one metric wants, what it gets and what would help.
 type Report struct {
-	Metric     string            `json:"metric"`
-	Scope      string            `json:"scope"`
-	Series     int               `json:"series"`
-	Limit      int               `json:"limit"`
-	Wanted     float64           `json:"wanted"`
+	Metric string  `json:"metric"`
+	Scope  string  `json:"scope"`
+	Series int     `json:"series"`
+	Limit  int     `json:"limit"`
+	Wanted float64 `json:"wanted"`
+	// NotSent is how many of the series wanted are not sent.
+	NotSent    float64           `json:"series_not_sent"`
 	Folded     uint64            `json:"folded_points"`
 	Whole      uint64            `json:"folded_whole_points"`
 	Attributes []AttributeReport `json:"attributes"`
@@ -52,6 +54,7 @@ func (m *Metric) report() Report {
 		Metric: m.key.name, Scope: m.label, Series: len(m.series.seats) + m.overflow, Limit: m.series.limit,
 		Wanted: max(m.wanted.estimate(), m.lastWanted, float64(len(m.series.seats))), Folded: m.folded, Whole: m.foldedWhole,
 	}
+	r.NotSent = max(r.Wanted-float64(r.Series), 0)
 	for _, a := range m.list {
 		r.Attributes = append(r.Attributes, AttributeReport{
 			Attribute: a.key, Values: len(a.values.seats), Limit: a.values.limit, Wanted: max(a.values.wanted(), a.values.lastDemand),

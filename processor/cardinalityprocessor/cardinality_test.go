@@ -164,9 +164,12 @@ func TestWhatObjectivesUseIsNeverFoldedAndOffendersArePublished(t *testing.T) {
 	for status, v := range perStatus {
 		assert.Equal(t, content{10 * 4}, v, status)
 	}
-	var reports []limit.Report
-	require.NoError(t, json.Unmarshal(published.body["offenders cardinality"], &reports))
+	demand, err := limit.ParseDemand(published.body["offenders cardinality"])
+	require.NoError(t, err)
+	reports := demand.Metrics
 	require.Len(t, reports, 1)
+	assert.InDelta(t, reports[0].Wanted-float64(reports[0].Series), demand.NotSent, 0)
+	assert.Positive(t, demand.NotSent)
 	assert.Equal(t, "requests", reports[0].Metric)
 	assert.Equal(t, "shop", reports[0].Scope)
 	assert.Equal(t, "user", reports[0].Attributes[0].Attribute)

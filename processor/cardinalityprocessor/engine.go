@@ -49,8 +49,8 @@ type engine struct {
 
 // view is a snapshot of the limiter, at most refreshEvery old while data flows.
 type view struct {
-	stats     limit.Stats
-	offenders []limit.Report
+	stats  limit.Stats
+	demand limit.Demand
 }
 
 const refreshEvery = 5 * time.Second
@@ -71,9 +71,6 @@ type protector interface {
 type board interface {
 	PublishSnapshot(topic, source string, body json.RawMessage) error
 }
-
-// topicOffenders is where the reports of the metrics that want most beyond what they get are published.
-const topicOffenders = "offenders"
 
 func (e *engine) start(ctx context.Context, host component.Host) error {
 	tb, err := metadata.NewTelemetryBuilder(e.set.TelemetrySettings)
@@ -311,7 +308,7 @@ func (e *engine) eachAttribute(value func(*limit.AttributeReport) float64) metri
 func (e *engine) stats() limit.Stats { return e.view.Load().stats }
 
 // Offenders reports the metrics that want most beyond what they get.
-func (e *engine) Offenders() []limit.Report { return e.view.Load().offenders }
+func (e *engine) Offenders() []limit.Report { return e.view.Load().demand.Metrics }
 
 // refresh renews the view now and then.
 func (e *engine) refresh(now time.Time) {
@@ -319,14 +316,14 @@ func (e *engine) refresh(now time.Time) {
 		return
 	}
 	e.viewed = now
-	v := &view{stats: e.limiter.Stats(), offenders: e.limiter.Offenders(e.cfg.Offenders)}
+	v := &view{stats: e.limiter.Stats(), demand: e.limiter.Demand(e.cfg.Offenders)}
 	e.view.Store(v)
 	if e.board == nil {
 		return
 	}
-	body, err := json.Marshal(v.offenders)
+	body, err := json.Marshal(&v.demand)
 	if err == nil {
-		err = e.board.PublishSnapshot(topicOffenders, e.id.String(), body)
+		err = e.board.PublishSnapshot(limit.TopicOffenders, e.id.String(), body)
 	}
 	if err != nil {
 		e.set.Logger.Warn("offenders could not be published", zap.Error(err))
