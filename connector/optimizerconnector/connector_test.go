@@ -116,6 +116,7 @@ type fakeBoard struct {
 	published []signal.Envelope
 	fail      error
 	chain     signal.Chain
+	snapshots map[string]string
 }
 
 func (b *fakeBoard) PublishSignal(_ context.Context, e signal.Envelope) (signal.Envelope, error) {
@@ -127,7 +128,13 @@ func (b *fakeBoard) PublishSignal(_ context.Context, e signal.Envelope) (signal.
 	return e, err
 }
 
-func (*fakeBoard) PublishSnapshot(string, string, json.RawMessage) error { return nil }
+func (b *fakeBoard) PublishSnapshot(topic, source string, body json.RawMessage) error {
+	if b.snapshots == nil {
+		b.snapshots = map[string]string{}
+	}
+	b.snapshots[topic+" "+source] = string(body)
+	return b.fail
+}
 
 type fakeStatuses struct {
 	nopExtension

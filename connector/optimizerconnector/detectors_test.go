@@ -219,3 +219,12 @@ func TestChangeMemoryForgetsTheOldest(t *testing.T) {
 	assert.Equal(t, []string{"3", "4", "0"}, ids)
 	assert.Len(t, m.seen, 3)
 }
+
+func TestBoardIsToldWhoDecidesAndWhatChanged(t *testing.T) {
+	board := &fakeBoard{}
+	r := newRig(t, host{component.MustNewID("optimization"): board}, nil)
+	r.consume(changeLog("d1", "succeeded", t0))
+	r.logs.engine.tick(t.Context())
+	assert.JSONEq(t, `{"decider":true,"event_time":"2026-03-01T12:00:00Z","at":"2026-03-01T13:00:00Z"}`, board.snapshots["optimizer optimizer"])
+	assert.JSONEq(t, `[{"id":"d1","kind":"change.deployment","time":"2026-03-01T12:00:00Z","state":"succeeded","service":"checkout","version":"2"}]`, board.snapshots["changes optimizer"])
+}

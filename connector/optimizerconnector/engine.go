@@ -383,6 +383,7 @@ func (e *engine) tick(ctx context.Context) {
 		e.advance(ctx, clock, false, true)
 	}
 	e.flush(ctx)
+	e.publishReport(clock)
 	e.keep(ctx, clock)
 }
 

@@ -17,6 +17,8 @@ type changeMemory struct {
 	next  int
 	// unsent were seen in telemetry and have to be told as log records.
 	unsent []detect.Change
+	// fresh says that there are changes the board does not show yet.
+	fresh bool
 }
 
 func newChangeMemory(limit int) changeMemory {
@@ -32,7 +34,7 @@ func (m *changeMemory) add(c detect.Change) bool {
 	if _, known := m.seen[key]; known {
 		return false
 	}
-	m.seen[key] = struct{}{}
+	m.seen[key], m.fresh = struct{}{}, true
 	if len(m.order) < m.limit {
 		m.order = append(m.order, c)
 		return true

@@ -48,8 +48,11 @@ func (e *optimizationExtension) handler() http.Handler {
 		"/api/v1/ledger":       e.serveLedger,
 		"/api/v1/slos":         e.serveSLOs,
 		"/api/v1/cardinality":  e.serveCardinality,
-		"/api/v1/schema":       e.serveSchema,
-		"/api/v1/health":       e.serveHealth,
+		"/api/v1/changes":      e.serveChanges,
+		// A service name may hold a slash, which arrives escaped.
+		"/api/v1/verdict/{service}": e.serveVerdict,
+		"/api/v1/schema":            e.serveSchema,
+		"/api/v1/health":            e.serveHealth,
 	}
 	if e.cfg.Console {
 		routes["/{$}"] = serveConsole("index.html")

@@ -172,8 +172,8 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.OptimizerBoardErrors, err = builder.meter.Int64Counter(
 		"otelcol_optimizer_board_errors",
-		metric.WithDescription("Signal envelopes that the board of the optimization extension did not take. [Alpha]"),
-		metric.WithUnit("{signal}"),
+		metric.WithDescription("Signal envelopes and snapshots that the board of the optimization extension did not take. [Alpha]"),
+		metric.WithUnit("{publication}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.OptimizerCandidatesHeld, err = builder.meter.Int64Counter(

@@ -56,8 +56,8 @@ func AssertEqualOptimizerAlerts(t *testing.T, tt *componenttest.Telemetry, dps [
 func AssertEqualOptimizerBoardErrors(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_optimizer_board_errors",
-		Description: "Signal envelopes that the board of the optimization extension did not take. [Alpha]",
-		Unit:        "{signal}",
+		Description: "Signal envelopes and snapshots that the board of the optimization extension did not take. [Alpha]",
+		Unit:        "{publication}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
 			IsMonotonic: true,
