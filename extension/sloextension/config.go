@@ -24,8 +24,8 @@ type Config struct {
 	AlertProfile string `mapstructure:"alert_profile"`
 	// Alerts are the rules of the profile custom. Setting them selects it.
 	Alerts []AlertConfig `mapstructure:"alerts"`
-	// Significance is the chance, for a service that burns its budget at rate 1, to show as many bad events as a firing alert needs.
-	Significance float64 `mapstructure:"significance"`
+	// FalseAlerts is how often a service that spends half of its budget may alert by chance, in 30 days, for each objective and group.
+	FalseAlerts float64 `mapstructure:"false_alerts"`
 	// MinBadEvents is the least number of bad events a firing alert needs in its long window.
 	MinBadEvents uint32 `mapstructure:"min_bad_events"`
 	// MaxLateness is how far behind its source's latest event an event may be and still count.
@@ -94,7 +94,7 @@ func (c *Config) book() (slo.Settings, []slo.Objective, error) {
 	}
 	settings := slo.Settings{
 		Profile: profile, MaxLateness: c.MaxLateness, MaxFuture: c.MaxFuture, AbsentAfter: c.AbsentAfter,
-		Significance: c.Significance, MinBadEvents: c.MinBadEvents, Contributors: c.Contributors,
+		FalseAlerts: c.FalseAlerts, MinBadEvents: c.MinBadEvents, Contributors: c.Contributors,
 	}
 	if len(c.Objectives) == 0 {
 		return slo.Settings{}, nil, errNoObjectives

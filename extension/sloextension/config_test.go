@@ -100,7 +100,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 			{Name: "fast", Severity: "page", Long: slo.Duration(10 * time.Minute), Short: slo.Duration(time.Minute), Burn: 10},
 			{Name: "slow", Severity: "ticket", Long: slo.Duration(slo.Day), Short: slo.Duration(2 * time.Hour), Budget: 0.1},
 		}),
-		MaxLateness: time.Minute, AbsentAfter: 10 * time.Minute, Significance: 0.001, MinBadEvents: 1, Contributors: []string{"http.route"},
+		MaxLateness: time.Minute, AbsentAfter: 10 * time.Minute, FalseAlerts: 0.5, MinBadEvents: 1, Contributors: []string{"http.route"},
 	}, settings)
 	assert.EqualValues(t, 14, objectives[0].Indicator.BadSeverity)
 }

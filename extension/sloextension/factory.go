@@ -23,7 +23,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		SnapshotInterval: 5 * time.Second,
 		Journal:          journalAlways,
-		Significance:     defaults.Significance,
+		FalseAlerts:      defaults.FalseAlerts,
 		MinBadEvents:     defaults.MinBadEvents,
 		MaxLateness:      defaults.MaxLateness,
 		MaxFuture:        defaults.MaxFuture,

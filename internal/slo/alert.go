@@ -19,9 +19,9 @@ const (
 // alertState is what one rule remembers of one group. The machine:
 //
 //	state    | condition                                                       | next
-//	quiet    | both windows burn at the threshold, and the long one is         | firing
-//	         | significantly worse than a burn of 1, and the book is at least  |
-//	         | as old as the short window                                      |
+//	quiet    | both windows burn at the threshold, and their bad events are    | firing
+//	         | more than chance brings, and the book is at least as old as the |
+//	         | short window                                                    |
 //	firing   | short window below the threshold                                | clearing
 //	clearing | short window at or above the threshold                          | firing
 //	clearing | below it for the length of the short window                     | quiet (recovered)
@@ -45,6 +45,13 @@ type reading struct {
 	young       bool // the book has not seen a whole short window yet
 }
 
+// hot reports whether both windows burn at the threshold.
+func (r reading) hot(target float64) bool {
+	short, _ := burn(r.short, target)
+	long, _ := burn(r.long, target)
+	return short >= r.threshold && long >= r.threshold
+}
+
 // burn is the bad ratio over the ratio the target allows.
 func burn(c Counts, target float64) (float64, bool) {
 	ratio, ok := c.BadRatio()
@@ -57,12 +64,11 @@ func (a *alertState) step(r reading, target float64, short time.Duration) bool {
 	if !known {
 		return false
 	}
-	longBurn, _ := burn(r.long, target)
 	gap := r.slice-a.seen > int64(short)
 	a.seen = r.slice
 	hot := shortBurn >= r.threshold
 	if !a.firing {
-		if !hot || longBurn < r.threshold || !r.significant || r.young {
+		if !r.hot(target) || !r.significant || r.young {
 			return false
 		}
 		*a = alertState{firing: true, startedAt: r.at, seen: r.slice}

@@ -20,7 +20,7 @@ func (e *Engine) judgeLocked(o *objective, g *group) {
 		}
 		r.long = o.counted(g, end, time.Duration(rule.Long))
 		r.young = end-e.first < int64(rule.Short)
-		r.significant = significant(r.long, o.Target, e.settings.Significance, e.settings.MinBadEvents)
+		r.significant = g.alerts[i].firing || r.hot(o.Target) && e.convincingLocked(o, g, end, time.Duration(rule.Long))
 		if g.alerts[i].step(r, o.Target, time.Duration(rule.Short)) {
 			reason := ResolveReason("")
 			if !g.alerts[i].firing {

@@ -89,13 +89,13 @@ func TestPoissonTailEqualsItsSum(t *testing.T) {
 			if math.Abs(want-1e-4) < 1e-9 {
 				continue
 			}
-			assert.Equal(t, want < 1e-4, poissonTailBelow(uint32(k), lambda, 1e-4), "k %d lambda %v tail %v", k, lambda, want)
+			assert.Equal(t, want <= 1e-4, poissonTailAtMost(uint32(k), lambda, 1e-4), "k %d lambda %v tail %v", k, lambda, want)
 		}
 	}
-	assert.True(t, poissonTailBelow(1, 0, 1e-4))
-	assert.True(t, poissonTailBelow(4_000_000_000, 1e9, 1e-4))
-	assert.False(t, poissonTailBelow(1_000_000_000, 1e9, 1e-4))
-	assert.False(t, poissonTailBelow(1_000_010_000, 1e9, 1e-4), "a third of a standard deviation")
+	assert.True(t, poissonTailAtMost(1, 0, 1e-4))
+	assert.True(t, poissonTailAtMost(4_000_000_000, 1e9, 1e-4))
+	assert.False(t, poissonTailAtMost(1_000_000_000, 1e9, 1e-4))
+	assert.False(t, poissonTailAtMost(1_000_010_000, 1e9, 1e-4), "a third of a standard deviation")
 }
 
 func TestValidationNamesTheValue(t *testing.T) {
@@ -148,7 +148,7 @@ func TestSettingsAreValidated(t *testing.T) {
 		"max_lateness must be between 0 and 1h (got 2h0m0s)": func(s *Settings) { s.MaxLateness = 2 * time.Hour },
 		"max_future must not be negative (got -1s)":          func(s *Settings) { s.MaxFuture = -time.Second },
 		"absent_after must be between 0 and 1h (got -1s)":    func(s *Settings) { s.AbsentAfter = -time.Second },
-		"significance must be in (0, 1] (got 0)":             func(s *Settings) { s.Significance = 0 },
+		"false_alerts must be in (0, 1000] (got 0)":          func(s *Settings) { s.FalseAlerts = 0 },
 		"contributors takes at most 16 attributes (got 17)":  func(s *Settings) { s.Contributors = make([]string, 17) },
 	} {
 		s := DefaultSettings()

@@ -17,8 +17,8 @@ type Settings struct {
 	MaxFuture time.Duration
 	// AbsentAfter is how long after the last telemetry time counts as observed; the shortest alerting window when 0.
 	AbsentAfter time.Duration
-	// Significance is the chance, for a service that burns its budget at rate 1, to show as many bad events as an alert needs.
-	Significance float64
+	// FalseAlerts is how often a service that spends half of its budget may alert by chance, in 30 days, for each objective and group.
+	FalseAlerts float64
 	// MinBadEvents is the least number of bad events, as seen, in the long window of a firing rule.
 	MinBadEvents uint32
 	// Contributors are the attributes whose worst values an alert names.
@@ -28,7 +28,7 @@ type Settings struct {
 // DefaultSettings are the book's settings where the user gives none.
 func DefaultSettings() Settings {
 	return Settings{
-		Profile: Workbook(), MaxLateness: 5 * time.Minute, MaxFuture: time.Minute, Significance: 1e-4, MinBadEvents: 3,
+		Profile: Workbook(), MaxLateness: 5 * time.Minute, MaxFuture: time.Minute, FalseAlerts: 0.05, MinBadEvents: 2,
 		Contributors: []string{"http.route", "service.version", "service.instance.id", "k8s.pod.name"},
 	}
 }
@@ -47,8 +47,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("%w: max_future must not be negative (got %s)", errSettings, s.MaxFuture)
 	case s.AbsentAfter < 0 || s.AbsentAfter > time.Hour:
 		return fmt.Errorf("%w: absent_after must be between 0 and 1h (got %s)", errSettings, s.AbsentAfter)
-	case !(s.Significance > 0 && s.Significance <= 1):
-		return fmt.Errorf("%w: significance must be in (0, 1] (got %v)", errSettings, s.Significance)
+	case !(s.FalseAlerts > 0 && s.FalseAlerts <= 1000):
+		return fmt.Errorf("%w: false_alerts must be in (0, 1000] (got %v)", errSettings, s.FalseAlerts)
 	case len(s.Contributors) > 16:
 		return fmt.Errorf("%w: contributors takes at most 16 attributes (got %d)", errSettings, len(s.Contributors))
 	}
