@@ -69,8 +69,23 @@ func plainPage(events []event, from time.Time, target float64) (time.Time, bool)
 	return time.Time{}, false
 }
 
+// pagesOf returns the transitions at which somebody is woken: the first page of an episode. A second rule that fires while a page is open
+// wakes nobody again.
 func pagesOf(ts []Transition) []Transition {
-	return slices.DeleteFunc(ts, func(tr Transition) bool { return !tr.Firing || tr.Rule.Severity != SeverityPage })
+	open := map[string]bool{}
+	var out []Transition
+	for _, tr := range ts {
+		if tr.Rule.Severity != SeverityPage {
+			continue
+		}
+		if tr.Firing && len(open) == 0 {
+			out = append(out, tr)
+		}
+		if open[tr.Rule.Name] = tr.Firing; !tr.Firing {
+			delete(open, tr.Rule.Name)
+		}
+	}
+	return out
 }
 
 // median of delays; those that never came are longer than any.

@@ -26,7 +26,7 @@ const healthyBurn = 0.5
 //
 // Where p itself exceeds the share of b = 2, two in a row are not enough, and that share is passed on to three, and so on.
 func (e *Engine) convincingLocked(o *objective, g *group, end int64, long time.Duration) bool {
-	recent := g.series.window(end, long)
+	recent := o.counted(g, end, long)
 	if recent.BadN < max(2, e.settings.MinBadEvents) || recent.Bad == 0 {
 		return false
 	}
@@ -36,11 +36,15 @@ func (e *Engine) convincingLocked(o *objective, g *group, end int64, long time.D
 	p := healthyBurn * (1 - o.Target)
 	window := min(time.Duration(o.Window), 30*Day)
 	observed := max(e.coverage.time(end, window), e.fine)
-	monthly := float64(g.series.window(end, window).Total()) / weight * float64(30*Day) / float64(observed)
+	monthly := float64(o.counted(g, end, window).Total()) / weight * float64(30*Day) / float64(observed)
 	t := newChance(p, e.settings.FalseAlerts/max(p*monthly, 1e-9))
-	return g.series.backwards(end, long, func(c Counts) bool {
+	convinced := func(c Counts) bool {
 		return c.BadN >= e.settings.MinBadEvents && t.excludes(c.BadN, float64(c.Total())/weight)
-	})
+	}
+	if o.slicing != nil || o.composite() {
+		return convinced(recent) // its events are time slices, or those of others: only their sum is at hand
+	}
+	return g.series.backwards(end, long, convinced)
 }
 
 // chance is the test above, with its shares dealt out.
