@@ -488,7 +488,11 @@ func (f *fragment) readSpan(s *spanFields, rs *resourceScope, p *Program) {
 		facts.flags |= factError
 		operation = ^operation
 	}
-	facts.operations = addDistinct(facts.operations, uint32(mix(operation)), maxOperations)
+	key := uint32(mix(operation))
+	facts.operations = addOperation(facts.operations, key)
+	if p.durations != nil {
+		facts.slowness = max(facts.slowness, p.durations.slowness(key, s.start, s.end))
+	}
 	for i := range p.statuses {
 		if s.status < 3 && p.statuses[i].statuses>>s.status&1 != 0 {
 			facts.bits.set(p.statuses[i].slot)

@@ -11,6 +11,9 @@ import (
 // Budget is a cap on what is kept a second, over all policies. At most one of the rates is set.
 type Budget struct {
 	SpansPerSecond, TracesPerSecond, BytesPerSecond float64
+	// Horizon is the time over which the rate holds; what is not used is saved up for as long. 0: a second, or, where a trace costs more
+	// than a fraction of a second's budget, the time that pays for some.
+	Horizon time.Duration
 }
 
 func (b Budget) enabled() bool {
@@ -29,13 +32,20 @@ func (b Budget) cost(t *trace) float64 {
 	return float64(t.wireBytes)
 }
 
-// Weights of what is kept first: a trace that weighs n times another is kept n times as likely.
+// Weights of what is kept first: a trace that weighs n times another is kept n times as likely. That of a first shape goes while such
+// traces are few, and shrinks as they become many, or whoever makes up names would have all of the budget.
 const (
 	weightPlain    = 1.0
 	weightLearned  = 16.0
-	weightNewShape = 64.0
 	weightError    = 64.0
 	weightSLO      = 256.0
+	weightNewShape = 65536.0
+
+	fewNewShapes = 0.05
+	// sizeRange bounds by how much the cost of a trace counts, as a multiple of the usual cost and as a part of it.
+	sizeRange = 4.0
+	// durationRange bounds by how many powers of two longer than usual a trace counts.
+	durationRange = 4.0
 )
 
 // budget chooses, among the traces that the policies keep, by priority sampling (Duffield, Lund, Thorup, "Priority sampling for
@@ -49,10 +59,17 @@ type budget struct {
 	// level is the priority of the first trace left out of the group last settled; infinite when all were kept.
 	level float64
 	order []priced
+	// usual is the cost of a trace, usualLog the binary logarithm of how long it takes, and newShapes the share of new shapes, over the
+	// last thousand or so.
+	usual, usualLog, newShapes float64
+	// debt is what first shapes were lent. Half of what comes in pays for it.
+	debt float64
 
 	// Where a trace costs more than a fraction of a second's budget, groups are too small to choose within. Then pace, the level at which
 	// the traces of the last while would have met the budget, holds back what is not worth it; history is what it is made from.
 	pace    float64
+	paced   time.Time
+	fresh   int
 	history []priced
 	sorted  []priced
 }
@@ -70,6 +87,8 @@ const (
 	paceHistory = 4096
 	// saved is the share of that budget that may be saved up for what is worth it.
 	saved = 0.25
+	// lentTraces is how many traces' worth first shapes may use before it has come in.
+	lentTraces = 25
 )
 
 // carry is how much of a second's budget may be saved up for later.
@@ -77,23 +96,65 @@ const carry = 0.05
 
 func newBudget(b Budget) *budget { return &budget{Budget: b, level: math.Inf(1)} }
 
-func weightOf(t *trace) float64 {
+// weigh says what a trace is worth: its class, times the square of how slow its slowest span is for its operation, times how long it took,
+// over the square of its cost. With squares, most of a budget goes to what has the most worth for its cost, and yet everything has a chance.
+func (b *budget) weigh(t *trace) float64 {
+	w := weightPlain
 	switch {
 	case t.has(factSLOBad):
-		return weightSLO
+		w = weightSLO
 	case t.has(factError):
-		return weightError
-	case t.has(factNewShape):
-		return weightNewShape
+		w = weightError
 	case t.has(factLearned):
-		return weightLearned
+		w = weightLearned
 	}
-	return weightPlain
+	if t.has(factNewShape) {
+		crowd := max(b.newShapes/fewNewShapes, 1)
+		w *= max(1, weightNewShape/(crowd*crowd*crowd))
+	}
+	w *= math.Exp2(2 * float64(t.slowness))
+	if took := tookLog(t); took > 0 {
+		w *= math.Exp2(min(max(took-b.usualLog, -durationRange/2), durationRange))
+	}
+	if b.usual > 0 {
+		size := min(max(b.cost(t)/b.usual, 1/sizeRange), sizeRange)
+		w /= size * size
+	}
+	return w
+}
+
+// tookLog is the binary logarithm of how long a trace took, in nanoseconds; 0 when that is not known.
+func tookLog(t *trace) float64 {
+	if t.end <= t.start {
+		return 0
+	}
+	return float64(logTwo(t.end - t.start))
+}
+
+// recent is how many traces usual and newShapes look back over.
+const recent = 1000
+
+func (b *budget) note(t *trace) {
+	fresh := 0.0
+	if t.has(factNewShape) {
+		fresh = 1
+	}
+	if b.usual == 0 {
+		b.usual = b.cost(t)
+	}
+	if took := tookLog(t); took > 0 {
+		if b.usualLog == 0 {
+			b.usualLog = took
+		}
+		b.usualLog += (took - b.usualLog) / recent
+	}
+	b.usual += (b.cost(t) - b.usual) / recent
+	b.newShapes += (fresh - b.newShapes) / recent
 }
 
 // priorityOf uses the randomness that the trace goes out with, so that the policies' threshold and the budget's compare.
 func priorityOf(v *verdict) float64 {
-	return (1 - float64(v.random)/float64(MaxThreshold)) / weightOf(v.t)
+	return (1 - float64(v.random)/float64(MaxThreshold)) / v.weight
 }
 
 func (b *budget) settle(group []verdict, now time.Time) {
@@ -103,20 +164,41 @@ func (b *budget) settle(group []verdict, now time.Time) {
 	if horizon > 0 {
 		most = max(most, rate*horizon.Seconds()*saved)
 	}
+	if b.Horizon > 0 {
+		most = rate * b.Horizon.Seconds()
+	}
 	if !b.started {
 		b.started, b.tokens = true, rate
 	} else if d := now.Sub(b.last).Seconds(); d > 0 {
-		b.tokens = min(b.tokens+d*rate, most)
+		income := d * rate
+		paid := min(income/2, b.debt)
+		b.debt -= paid
+		b.tokens = min(b.tokens+income-paid, most)
 	}
 	b.last = now
 	b.setPace(rate, horizon, now)
 	b.order = b.order[:0]
+	credit := 0.0
+	if horizon > 0 {
+		credit = lentTraces * b.usual
+	}
 	for i := range group {
-		p := priced{priorityOf(&group[i]), b.cost(group[i].t), now}
+		v := &group[i]
+		v.weight = b.weigh(v.t)
+		p := priced{priorityOf(v), b.cost(v.t), now}
+		// Whether a trace gets credit does not depend on its randomness, so it goes out as certain to be kept.
+		if v.t.has(factNewShape) && b.newShapes < fewNewShapes && b.debt < credit {
+			v.certain = true
+			b.debt += p.cost
+			continue
+		}
 		b.remember(p)
 		if p.priority < b.pace {
 			b.order = append(b.order, p)
 		}
+	}
+	for i := range group {
+		b.note(group[i].t)
 	}
 	slices.SortFunc(b.order, byPriority)
 	b.level = b.pace
@@ -142,7 +224,10 @@ func byPriority(a, b priced) int {
 
 // horizon is the time that pace looks back over, or zero where a second's budget pays for many traces.
 func (b *budget) horizon(rate float64) time.Duration {
-	if len(b.history) == 0 {
+	switch {
+	case b.Horizon > 0:
+		return b.Horizon
+	case len(b.history) == 0:
 		return 0
 	}
 	var cost float64
@@ -162,15 +247,21 @@ func (b *budget) remember(p priced) {
 		b.history = b.history[:copy(b.history, b.history[paceHistory/2:])]
 	}
 	b.history = append(b.history, p)
+	b.fresh++
 }
 
 // setPace finds the level at which the traces of the horizon would have met the budget. It does not look at the group at hand, so that
 // level and randomness stay independent.
 func (b *budget) setPace(rate float64, horizon time.Duration, now time.Time) {
-	b.pace = math.Inf(1)
 	if horizon == 0 {
+		b.pace = math.Inf(1)
 		return
 	}
+	// A few more traces do not move the level by much, and finding it means sorting.
+	if b.fresh < len(b.history)/32 && now.Sub(b.paced) < horizon/50 {
+		return
+	}
+	b.fresh, b.paced, b.pace = 0, now, math.Inf(1)
 	for len(b.history) > 0 && now.Sub(b.history[0].at) > horizon {
 		b.history = b.history[1:]
 	}
@@ -181,6 +272,9 @@ func (b *budget) setPace(rate float64, horizon time.Duration, now time.Time) {
 	b.sorted = append(b.sorted[:0], b.history...)
 	slices.SortFunc(b.sorted, byPriority)
 	// What was saved up is spent over the horizon as well.
+	if b.debt > 0 {
+		rate /= 2
+	}
 	left := rate*max(span, 1) + max(b.tokens, 0)*span/horizon.Seconds()
 	for _, p := range b.sorted {
 		if left -= p.cost; left < 0 {
@@ -195,10 +289,13 @@ func (b *budget) admits(v *verdict) bool {
 	if math.IsInf(b.level, 1) {
 		return true
 	}
+	if v.certain {
+		return true
+	}
 	if priorityOf(v) >= b.level {
 		return false
 	}
-	if th := ThresholdOf(b.level * weightOf(v.t)); v.known {
+	if th := ThresholdOf(b.level * v.weight); v.known {
 		v.chance.threshold = max(v.chance.threshold, th)
 	}
 	return true

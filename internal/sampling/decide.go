@@ -120,6 +120,9 @@ func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
 		clear(group)
 		return
 	}
+	if e.decided.engines.Load() > 1 {
+		group = e.followOthers(group, now, out)
+	}
 	for i := range group {
 		c := &group[i]
 		c.d = e.program.drawOf(c.t, nil)
@@ -135,7 +138,7 @@ func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
 			e.finish(c.t, now, decidedTrace{policy: o.policy, lane: -1})
 			continue
 		}
-		v := verdict{candidate: *c, outcome: o, chance: e.program.chanceOf(c.t, &c.d, e.settings.FirstMatch), random: c.d.shared}
+		v := verdict{candidate: *c, outcome: o, chance: e.program.chanceOf(c.t, &c.d, e.settings.FirstMatch), random: c.d.shared, weight: 1}
 		if v.known && !v.natural {
 			v.random = spread(v.t.id, v.threshold)
 		}
@@ -153,16 +156,43 @@ func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
 	clear(group)
 }
 
+// followOthers decides what another engine has decided already the same way, and returns the rest.
+func (e *Engine) followOthers(group []candidate, now time.Time, out *Outputs) []candidate {
+	rest := group[:0]
+	for _, c := range group {
+		d, ok := e.decided.lookup(c.t.id)
+		switch {
+		case !ok:
+			rest = append(rest, c)
+		case !d.kept:
+			e.stats.decided(NotSampled)
+			e.finish(c.t, now, decidedTrace{policy: -1, lane: -1})
+		default:
+			e.stats.decided(Sampled)
+			v := verdict{candidate: c, outcome: outcome{Sampled, d.policy, d.lane}, random: d.random, weight: 1}
+			v.chance = chance{threshold: d.chance.Threshold, known: d.chance.Known, natural: !d.setRandom}
+			e.keep(&v, now, out)
+		}
+	}
+	clear(group[len(rest):])
+	return rest
+}
+
 // verdict is a trace that the policies keep. random is the randomness it goes out with.
 type verdict struct {
 	candidate
 	outcome
 	chance
 	random uint64
+	// weight is what the trace is worth to the budget.
+	weight float64
+	// certain is set when the budget keeps the trace whatever its randomness.
+	certain bool
 }
 
 // learn works out the facts that depend on other traces.
 func (e *Engine) learn(t *trace, now time.Time) {
+	e.readLogs(t)
 	for _, l := range e.program.learners {
 		if l.learner.learn(t, now) {
 			t.bits.set(l.slot)
@@ -178,6 +208,25 @@ func (e *Engine) learn(t *trace, now time.Time) {
 		}
 	}
 	e.firstOfShape(t)
+}
+
+// severityError is the first severity number of OpenTelemetry's range ERROR.
+const severityError = 17
+
+// readLogs notes what the logs of a trace say so far.
+func (e *Engine) readLogs(t *trace) {
+	if e.settings.Logs == nil {
+		return
+	}
+	severity := e.settings.Logs.Severity(t.id)
+	if severity >= severityError {
+		t.flags |= factError
+	}
+	for _, l := range e.program.severities {
+		if int64(severity) >= l.min {
+			t.bits.set(l.slot)
+		}
+	}
 }
 
 // unlearn takes back that a trace stood for its shape or route, when the budget did not let it.
@@ -232,6 +281,9 @@ func (e *Engine) keep(v *verdict, now time.Time, out *Outputs) {
 func (e *Engine) finish(t *trace, now time.Time, d decidedTrace) {
 	d.at = now.Sub(e.origin)
 	e.decided.add(t.id, d)
+	if e.settings.Logs != nil {
+		e.settings.Logs.settle(t.id, d.kept)
+	}
 	e.stats.removed(d.at - t.arrival)
 	e.forget(t)
 }
@@ -253,6 +305,7 @@ func (e *Engine) forget(t *trace) {
 
 // rank is what a trace is worth when memory runs short: those with an error or a bad span are decided last, then the first of each shape.
 func (e *Engine) rank(t *trace) int {
+	e.readLogs(t)
 	switch {
 	case t.has(factError | factSLOBad):
 		return 2

@@ -34,6 +34,10 @@ type Settings struct {
 	KeptDetails int
 	// Budget thins what the policies keep; zero for no budget.
 	Budget Budget
+	// Decisions, when set, replaces a memory of Remembered and KeptDetails: engines that share one follow each other's decisions.
+	Decisions *Decisions
+	// Logs, when set, learns what is decided, and tells which traces have logs of errors.
+	Logs *Logs
 	// Seen bounds the trace shapes remembered to tell new ones.
 	Seen int
 }
@@ -78,7 +82,7 @@ type Engine struct {
 	due     map[int64]*trace
 	nextDue int64
 	origin  time.Time
-	decided *memory
+	decided *Decisions
 	budget  *budget
 	shapes  map[uint64]struct{}
 	burning []uint32
@@ -101,13 +105,18 @@ func New(settings Settings, program *Program, now time.Time) (*Engine, error) {
 		traces:   make(map[TraceID]*trace),
 		due:      make(map[int64]*trace),
 		origin:   now,
-		decided:  newMemory(settings.Remembered, settings.KeptDetails),
+		decided:  settings.Decisions,
 		shapes:   make(map[uint64]struct{}),
 		stats:    newStats(program),
 	}
+	if e.decided == nil {
+		e.decided = NewDecisions(settings.Remembered, settings.KeptDetails)
+	}
+	e.decided.engines.Add(1)
 	program.splitResources = settings.SpanIngest
 	if settings.Budget.enabled() {
 		e.budget = newBudget(settings.Budget)
+		program.durations = &operations{}
 	}
 	return e, nil
 }
@@ -406,7 +415,7 @@ func (e *Engine) decideAtIngest(t *trace, b *Batch, frag *fragment, now time.Tim
 		if r == Sampled {
 			e.stats.decided(Sampled)
 			c := chance{threshold: n.thresholdOr(0), known: true, natural: d.bound || n.salt <= 0}
-			v := verdict{candidate{t, d}, outcome{Sampled, len(e.program.drops) + i, -1}, c, d.shared}
+			v := verdict{candidate{t, d}, outcome{Sampled, len(e.program.drops) + i, -1}, c, d.shared, 1, false}
 			if !c.natural {
 				v.random = spread(t.id, c.threshold)
 			}

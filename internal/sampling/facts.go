@@ -24,8 +24,9 @@ const (
 	factLearned
 )
 
-// maxOperations bounds the distinct operations a trace's shape is made of; what comes after counts as one more.
-const maxOperations = 64
+// maxOperations bounds the distinct operations a trace's shape is made of. Of more, those with the smallest hashes count, so that the
+// shape does not depend on the order of arrival.
+const maxOperations = 256
 
 // maxServices and maxVersions bound what is remembered of a trace for slo and change policies.
 const (
@@ -46,6 +47,8 @@ type facts struct {
 	random uint64
 	// route is the service and name of the root span, or of the first span while there is no root.
 	route uint64
+	// slowness is that of the slowest span for its operation; see operations.
+	slowness float32
 	// operations, services and versions are hashes, in order of arrival.
 	operations []uint32
 	services   []uint32
@@ -70,10 +73,17 @@ func (f *facts) merge(o *facts) {
 		f.route = o.route
 	}
 	f.flags |= o.flags
+	f.slowness = max(f.slowness, o.slowness)
 	f.spans += o.spans
 	f.size += o.size
 	f.wireBytes += o.wireBytes
-	f.operations = union(f.operations, o.operations, maxOperations)
+	if len(f.operations) == 0 && len(o.operations) > 0 {
+		f.operations = slices.Clone(o.operations)
+	} else {
+		for _, op := range o.operations {
+			f.operations = addOperation(f.operations, op)
+		}
+	}
 	f.services = union(f.services, o.services, maxServices)
 	f.versions = union(f.versions, o.versions, maxVersions)
 }
@@ -101,6 +111,25 @@ func addDistinct(into []uint32, v uint32, limit int) []uint32 {
 		return into
 	}
 	return append(into, v)
+}
+
+func addOperation(into []uint32, op uint32) []uint32 {
+	if slices.Contains(into, op) {
+		return into
+	}
+	if len(into) < maxOperations {
+		return append(into, op)
+	}
+	largest := 0
+	for i, v := range into {
+		if v > into[largest] {
+			largest = i
+		}
+	}
+	if op < into[largest] {
+		into[largest] = op
+	}
+	return into
 }
 
 // shape identifies the set of operations in a trace, whatever their order and number.

@@ -5,6 +5,8 @@ package sampling
 import (
 	"encoding/binary"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,12 +20,19 @@ type decidedTrace struct {
 	at           time.Duration
 }
 
-// memory remembers decisions. Kept and dropped alike go into generations of fingerprint tables of three bytes an entry; the oldest
+// Decisions remembers decisions. It may be shared by engines and is safe for concurrent use. Kept and dropped alike go into generations of fingerprint tables of three bytes an entry; the oldest
 // generation is forgotten when the newest is full. Of the latest kept traces the details are remembered as well.
 //
 // A fingerprint has 23 bits and a trace is looked for in eight places a generation, so about one in 260,000 new traces is taken for one
 // that was decided before.
-type memory struct {
+type Decisions struct {
+	// size is what it takes, in bytes.
+	size atomic.Int64
+	// engines is how many share it.
+	engines atomic.Int32
+
+	// mu guards what follows; nothing else is locked under it.
+	mu          sync.Mutex
 	generations []*fingerprints
 	perTable    int
 
@@ -35,8 +44,9 @@ type memory struct {
 // memoryGenerations is how many tables share the capacity: at most one of them is empty.
 const memoryGenerations = 4
 
-func newMemory(capacity, details int) *memory {
-	m := &memory{details: make(map[TraceID]decidedTrace)}
+// NewDecisions makes a memory of capacity decisions, and of the details of that many kept traces.
+func NewDecisions(capacity, details int) *Decisions {
+	m := &Decisions{details: make(map[TraceID]decidedTrace)}
 	if capacity > 0 {
 		m.perTable = max(16, (capacity+memoryGenerations-1)/memoryGenerations)
 	}
@@ -50,18 +60,14 @@ func newMemory(capacity, details int) *memory {
 // detailBytes is about what a map entry of details takes.
 const detailBytes = 160
 
-func (m *memory) bytes() int64 {
-	n := int64(len(m.details)) * detailBytes
-	for _, g := range m.generations {
-		n += int64(len(g.slots))
-	}
-	return n
-}
+func (m *Decisions) bytes() int64 { return m.size.Load() }
 
-func (m *memory) add(id TraceID, d decidedTrace) {
+func (m *Decisions) add(id TraceID, d decidedTrace) {
 	if m.perTable == 0 {
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	h := idHash(id)
 	n := len(m.generations)
 	if n == 0 || m.generations[n-1].count >= m.perTable || !m.generations[n-1].add(h, d.kept) {
@@ -72,6 +78,7 @@ func (m *memory) add(id TraceID, d decidedTrace) {
 			m.generations[n-1] = oldest
 		} else {
 			m.generations = append(m.generations, newFingerprints(m.perTable))
+			m.size.Add(int64(len(m.generations[n].slots)))
 		}
 		m.generations[len(m.generations)-1].add(h, d.kept)
 	}
@@ -81,9 +88,12 @@ func (m *memory) add(id TraceID, d decidedTrace) {
 }
 
 // remember keeps details of the latest kept traces, in a ring that grows as needed. at is negative while the ring may grow.
-func (m *memory) remember(id TraceID, d decidedTrace) {
+func (m *Decisions) remember(id TraceID, d decidedTrace) {
 	if m.at == 0 && len(m.order) == 0 {
 		return
+	}
+	if _, known := m.details[id]; !known {
+		m.size.Add(detailBytes)
 	}
 	m.details[id] = d
 	if m.at < 0 {
@@ -91,14 +101,17 @@ func (m *memory) remember(id TraceID, d decidedTrace) {
 		m.at++
 		return
 	}
-	if m.order[m.at] != id {
+	if _, known := m.details[m.order[m.at]]; known && m.order[m.at] != id {
 		delete(m.details, m.order[m.at])
+		m.size.Add(-detailBytes)
 	}
 	m.order[m.at] = id
 	m.at = (m.at + 1) % len(m.order)
 }
 
-func (m *memory) lookup(id TraceID) (decidedTrace, bool) {
+func (m *Decisions) lookup(id TraceID) (decidedTrace, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if len(m.generations) == 0 {
 		return decidedTrace{}, false
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestMillionsOfDecisionsFitIntoAFewMegabytes(t *testing.T) {
 	const decisions = 5_000_000
-	m := newMemory(decisions, 0)
+	m := NewDecisions(decisions, 0)
 	for i := range uint64(decisions) {
 		m.add(idOf(i), decidedTrace{kept: i%10 == 0})
 	}
@@ -38,7 +38,7 @@ func TestMillionsOfDecisionsFitIntoAFewMegabytes(t *testing.T) {
 
 func TestTheOldestDecisionsAreForgotten(t *testing.T) {
 	const capacity = 4000
-	m := newMemory(capacity, 10)
+	m := NewDecisions(capacity, 10)
 	for i := range uint64(20 * capacity) {
 		m.add(idOf(i), decidedTrace{kept: i%2 == 0, policy: int(i)})
 	}
@@ -63,7 +63,7 @@ func TestTheOldestDecisionsAreForgotten(t *testing.T) {
 }
 
 func TestMemoryCanBeOff(t *testing.T) {
-	m := newMemory(0, 0)
+	m := NewDecisions(0, 0)
 	m.add(idOf(1), decidedTrace{kept: true})
 	_, ok := m.lookup(idOf(1))
 	assert.False(t, ok)

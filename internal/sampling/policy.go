@@ -37,6 +37,7 @@ const (
 	KindRare
 	KindChange
 	KindDynamic
+	KindLogSeverity
 )
 
 // Policy describes one policy. Which fields matter depends on Kind.
@@ -55,7 +56,8 @@ type Policy struct {
 	Invert bool
 	// Bool is the value Bool looks for.
 	Bool bool
-	// Min and Max bound, inclusively, a Number, and the spans of SpanCount (Max 0: no bound).
+	// Min and Max bound, inclusively, a Number, and the spans of SpanCount (Max 0: no bound). Min is also the severity number from which on
+	// LogSeverity keeps a trace (0: that of ERROR).
 	Min, Max int64
 	// LatencyAbove and LatencyUpTo bound a trace's duration in milliseconds: above the first, and at most the second unless it is 0.
 	LatencyAbove, LatencyUpTo int64
@@ -142,6 +144,7 @@ type Program struct {
 	slo        []leaf
 	learners   []learnedSlot
 	burning    []int
+	severities []leaf
 
 	salts      []string
 	thresholds []uint64
@@ -152,6 +155,8 @@ type Program struct {
 	slots      int
 	needsShape bool
 	needsBytes bool
+	// durations, where a budget has to choose, tells which spans are slow.
+	durations *operations
 	// splitResources makes each resource of a request a fragment of its own, which deciding at ingest looks at one by one.
 	splitResources bool
 }
@@ -359,6 +364,12 @@ func (p *Program) compileLearned(n *node, policy *Policy) error {
 		n.threshold = ThresholdOf(policy.Percent / 100)
 		p.thresholds = append(p.thresholds, n.threshold)
 		p.learners = append(p.learners, learnedSlot{n.slot, newChanges(policy), true})
+	case KindLogSeverity:
+		least := policy.Min
+		if least <= 0 {
+			least = severityError
+		}
+		p.severities = append(p.severities, leaf{slot: n.slot, min: least})
 	case KindDynamic:
 		n.dynamic = newDynamicRates(policy)
 		p.dynamics = append(p.dynamics, n.dynamic)

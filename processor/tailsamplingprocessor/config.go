@@ -17,7 +17,10 @@ const (
 	strategySpanIngest    = "span-ingest"
 )
 
-const maxNumShards = 256
+const (
+	maxNumShards = 256
+	maxHorizon   = 31 * 24 * time.Hour
+)
 
 // Config is contrib's configuration of tail_sampling, and beside it the keys from MemoryLimitMiB on.
 type Config struct {
@@ -58,8 +61,38 @@ type Config struct {
 	WriteTracestate bool `mapstructure:"write_tracestate"`
 	// Storage names a storage extension that waiting traces survive a crash, a reload and a restart in; none by default.
 	Storage *component.ID `mapstructure:"storage"`
+	// Logs is for logs pipelines with the same component ID: they keep the log records of kept traces.
+	Logs LogsConfig `mapstructure:"logs"`
 	// Explain adds the attributes sampling.rule and sampling.probability to kept root spans.
 	Explain bool `mapstructure:"explain"`
+}
+
+// LogsConfig bounds the log records that wait for decisions.
+type LogsConfig struct {
+	// MemoryLimitMiB bounds their memory; as much again may be on its way to the next component.
+	MemoryLimitMiB uint64 `mapstructure:"memory_limit_mib"`
+	// Wait is how long records wait for the decision on their trace; 0 for DecisionWait and ten seconds.
+	Wait time.Duration `mapstructure:"wait"`
+	// Undecided says what becomes of records whose trace was not decided on by then, or for which there was no room: keep or drop.
+	Undecided string `mapstructure:"undecided"`
+}
+
+// What becomes of undecided log records.
+const (
+	undecidedKeep = "keep"
+	undecidedDrop = "drop"
+)
+
+func (l *LogsConfig) validate() error {
+	switch {
+	case l.MemoryLimitMiB == 0:
+		return errors.New("logs::memory_limit_mib must be positive (got 0)")
+	case l.Wait < 0:
+		return fmt.Errorf("logs::wait must not be negative (got %v)", l.Wait)
+	case l.Undecided != undecidedKeep && l.Undecided != undecidedDrop:
+		return fmt.Errorf("logs::undecided must be %q or %q (got %q)", undecidedKeep, undecidedDrop, l.Undecided)
+	}
+	return nil
 }
 
 // BudgetConfig caps what is kept. At most one of its keys is set.
@@ -70,6 +103,9 @@ type BudgetConfig struct {
 	BytesPerSecond  float64 `mapstructure:"bytes_per_second"`
 	// GiBPerMonth is BytesPerSecond for those who are billed by the month, of 30 days.
 	GiBPerMonth float64 `mapstructure:"gib_per_month"`
+	// Horizon is the time over which the rate holds: what is not used may be used later within it. 0 is as short as the size of traces
+	// allows; a day for GiBPerMonth.
+	Horizon time.Duration `mapstructure:"horizon"`
 }
 
 // DecisionCacheConfig sizes contrib's two caches.
@@ -126,6 +162,8 @@ type BasicPolicyConfig struct {
 	Rare      RareConfig      `mapstructure:"rare"`
 	Change    ChangeConfig    `mapstructure:"change"`
 	Dynamic   DynamicConfig   `mapstructure:"dynamic"`
+
+	LogSeverity LogSeverityConfig `mapstructure:"log_severity"`
 
 	// Extension holds the sections of extension policies, which are refused by type.
 	Extension map[string]map[string]any `mapstructure:",remain"`
@@ -296,6 +334,15 @@ type DynamicConfig struct {
 	MaxRoutes int `mapstructure:"max_routes"`
 }
 
+// LogSeverityConfig keeps traces with a log record of some severity.
+type LogSeverityConfig struct {
+	// MinSeverity is TRACE, DEBUG, INFO, WARN, ERROR (the default) or FATAL.
+	MinSeverity string `mapstructure:"min_severity"`
+}
+
+// severities are the first severity numbers of OpenTelemetry's ranges.
+var severities = map[string]int64{"": 17, "TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "ERROR": 17, "FATAL": 21}
+
 var errTailStorage = errors.New("tail_storage is not supported: waiting spans are kept in memory, compressed, within memory_limit_mib; remove the key, and set storage to a storage extension if they are to survive a restart")
 
 // Validate names the first key that cannot be honoured.
@@ -316,7 +363,7 @@ func (c *Config) Validate() error {
 	case c.MemoryLimitMiB == 0:
 		return errors.New("memory_limit_mib must be positive (got 0)")
 	}
-	if err := c.Budget.validate(); err != nil {
+	if err := errors.Join(c.Budget.validate(), c.Logs.validate()); err != nil {
 		return err
 	}
 	program, _, err := compilePolicies(c.Policies, componentSettings())
@@ -330,6 +377,9 @@ func (c *Config) Validate() error {
 }
 
 func (b *BudgetConfig) validate() error {
+	if b.Horizon < 0 || b.Horizon > maxHorizon {
+		return fmt.Errorf("budget::horizon must be between 0s and %v (got %v)", maxHorizon, b.Horizon)
+	}
 	set := 0
 	for key, v := range map[string]float64{
 		"spans_per_second": b.SpansPerSecond, "traces_per_second": b.TracesPerSecond,

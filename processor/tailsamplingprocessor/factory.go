@@ -19,10 +19,15 @@ import (
 // NewFactory makes the factory of tail_sampling.
 func NewFactory() processor.Factory {
 	open := &journals{open: make(map[component.ID]struct{})}
-	create := func(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Traces) (processor.Traces, error) {
-		return newSampler(set, cfg.(*Config), next, open)
+	same := &groups{byID: make(map[component.ID]*shared)}
+	traces := func(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Traces) (processor.Traces, error) {
+		return newSampler(set, cfg.(*Config), next, open, same)
 	}
-	return processor.NewFactory(metadata.Type, createDefaultConfig, processor.WithTraces(create, metadata.TracesStability))
+	logs := func(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Logs) (processor.Logs, error) {
+		return newLogSampler(set, cfg.(*Config), next, same)
+	}
+	return processor.NewFactory(metadata.Type, createDefaultConfig,
+		processor.WithTraces(traces, metadata.TracesStability), processor.WithLogs(logs, metadata.LogsStability))
 }
 
 func createDefaultConfig() component.Config {
@@ -34,6 +39,7 @@ func createDefaultConfig() component.Config {
 		MemoryLimitMiB:      512,
 		RememberedDecisions: 1_000_000,
 		WriteTracestate:     true,
+		Logs:                LogsConfig{MemoryLimitMiB: 64, Undecided: undecidedKeep},
 	}
 }
 

@@ -35,6 +35,7 @@ var kinds = map[string]sampling.Kind{
 	"rare":              sampling.KindRare,
 	"change":            sampling.KindChange,
 	"dynamic":           sampling.KindDynamic,
+	"log_severity":      sampling.KindLogSeverity,
 }
 
 // policyCompiler turns configuration into policies of the engine, collecting the conditions on the way.
@@ -157,6 +158,10 @@ func (c *policyCompiler) one(cfg *BasicPolicyConfig, at sections) (p sampling.Po
 	case sampling.KindComposite:
 		p.Sub, err = c.compositeParts(at.composite.SubPolicies)
 		p.PerSecond, p.Shares = at.composite.MaxTotalSpansPerSecond, at.composite.shares()
+	case sampling.KindLogSeverity:
+		if p.Min, known = severities[cfg.LogSeverity.MinSeverity]; !known {
+			err = fmt.Errorf("log_severity::min_severity must be TRACE, DEBUG, INFO, WARN, ERROR or FATAL (got %q)", cfg.LogSeverity.MinSeverity)
+		}
 	default:
 		learned(cfg, &p)
 	}

@@ -50,6 +50,9 @@ type sampler struct {
 	// journal is nil without storage; journals is shared by the factory's processors.
 	journal  *journal
 	journals *journals
+	// shared is what pipelines with the same component ID have in common.
+	shared *shared
+	groups *groups
 
 	// mu guards engine and freed. freed is closed, and made anew, whenever traces have been decided.
 	mu     sync.Mutex
@@ -62,7 +65,7 @@ type sampler struct {
 
 var _ processor.Traces = (*sampler)(nil)
 
-func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open *journals) (*sampler, error) {
+func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open *journals, same *groups) (*sampler, error) {
 	program, conditions, err := compilePolicies(cfg.Policies, set.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -81,9 +84,14 @@ func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open 
 		freed:    make(chan struct{}),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
+		groups:   same,
 	}
-	s.engine, err = sampling.New(cfg.settings(s.tick, s.limit), program, time.Now())
+	settings := cfg.settings(s.tick, s.limit)
+	s.shared = same.join(set.ID, cfg, true)
+	settings.Decisions, settings.Logs = s.shared.decisions, s.shared.logs
+	s.engine, err = sampling.New(settings, program, time.Now())
 	if err != nil {
+		same.leave(set.ID, s.shared)
 		return nil, err
 	}
 	s.out = newSender(cfg, set, program.Names(), telemetry, next, s)
@@ -99,13 +107,16 @@ func (c *Config) settings(tick time.Duration, limit int64) sampling.Settings {
 	b := sampling.Budget{
 		SpansPerSecond: c.Budget.SpansPerSecond, TracesPerSecond: c.Budget.TracesPerSecond,
 		BytesPerSecond: c.Budget.BytesPerSecond + c.Budget.GiBPerMonth*(1<<30)/(30*24*3600),
+		Horizon:        c.Budget.Horizon,
+	}
+	if c.Budget.GiBPerMonth > 0 && b.Horizon == 0 {
+		b.Horizon = 24 * time.Hour
 	}
 	return sampling.Settings{
 		DecisionWait: c.DecisionWait, WaitAfterRoot: c.DecisionWaitAfterRootReceived, Tick: tick,
 		MaxTraces: int(c.NumTraces), Block: c.BlockOnOverflow, MemoryLimit: limit, MaxTraceBytes: c.MaximumTraceSizeBytes,
 		FirstMatch: c.SampleOnFirstMatch, SpanIngest: c.SamplingStrategy == strategySpanIngest,
-		Remembered:  max(int(c.RememberedDecisions), c.DecisionCache.SampledCacheSize+c.DecisionCache.NonSampledCacheSize),
-		KeptDetails: max(keptDetails, c.DecisionCache.SampledCacheSize), Seen: seenShapes, Budget: b,
+		Seen: seenShapes, Budget: b,
 	}
 }
 
@@ -187,6 +198,7 @@ func (s *sampler) Shutdown(ctx context.Context) error {
 	s.flushStats(0)
 	s.out.shutdown(ctx)
 	err := s.closeJournal(ctx, now)
+	s.groups.leave(s.set.ID, s.shared)
 	s.telemetry.Shutdown()
 	return err
 }

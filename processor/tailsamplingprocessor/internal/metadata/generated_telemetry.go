@@ -33,6 +33,8 @@ type TelemetryBuilder struct {
 	ProcessorTailSamplingEarlyReleasesFromCacheDecision      metric.Int64Counter
 	ProcessorTailSamplingGlobalCountTracesSampled            metric.Int64Counter
 	ProcessorTailSamplingKeptSpansLost                       metric.Int64Counter
+	ProcessorTailSamplingLogBytes                            metric.Int64Gauge
+	ProcessorTailSamplingLogRecords                          metric.Int64Counter
 	ProcessorTailSamplingMemoryBytes                         metric.Int64Gauge
 	ProcessorTailSamplingNewTraceIDReceived                  metric.Int64Counter
 	ProcessorTailSamplingPendingBytes                        metric.Int64Gauge
@@ -120,6 +122,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_tail_sampling_kept_spans_lost",
 		metric.WithDescription("Kept spans that could not be delivered [Alpha]"),
 		metric.WithUnit("{spans}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingLogBytes, err = builder.meter.Int64Gauge(
+		"otelcol_processor_tail_sampling_log_bytes",
+		metric.WithDescription("Memory that log records take, in logs pipelines [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingLogRecords, err = builder.meter.Int64Counter(
+		"otelcol_processor_tail_sampling_log_records",
+		metric.WithDescription("Log records by what became of them, in logs pipelines [Alpha]"),
+		metric.WithUnit("{records}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorTailSamplingMemoryBytes, err = builder.meter.Int64Gauge(

@@ -26,6 +26,8 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ProcessorTailSamplingEarlyReleasesFromCacheDecision.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingGlobalCountTracesSampled.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingKeptSpansLost.Add(context.Background(), 1)
+	tb.ProcessorTailSamplingLogBytes.Record(context.Background(), 1)
+	tb.ProcessorTailSamplingLogRecords.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingMemoryBytes.Record(context.Background(), 1)
 	tb.ProcessorTailSamplingNewTraceIDReceived.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingPendingBytes.Record(context.Background(), 1)
@@ -61,6 +63,12 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTailSamplingKeptSpansLost(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingLogBytes(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingLogRecords(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTailSamplingMemoryBytes(t, testTel,
