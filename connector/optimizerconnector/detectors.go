@@ -22,6 +22,7 @@ var makers = []func(surroundings) detect.Detector{
 	newBlindAdapter,
 	newBurnAdapter,
 	newCoverageAdapter,
+	newDeliveryAdapter,
 	func(s surroundings) detect.Detector {
 		return conflict.New(conflict.Settings{MaxFields: s.cfg.MaxActiveSignals, Cooldown: conflictCooldown})
 	},

@@ -25,23 +25,28 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                         metric.Meter
-	mu                            sync.Mutex
-	registrations                 []metric.Registration
-	OptimizerAlertFieldsIgnored   metric.Int64Counter
-	OptimizerAlerts               metric.Int64Counter
-	OptimizerBoardErrors          metric.Int64Counter
-	OptimizerCandidatesHeld       metric.Int64Counter
-	OptimizerChanges              metric.Int64Counter
-	OptimizerDetectorTargets      metric.Int64ObservableGauge
-	OptimizerDetectorTargetsLimit metric.Int64ObservableGauge
-	OptimizerItems                metric.Int64Counter
-	OptimizerOutbox               metric.Int64ObservableGauge
-	OptimizerSignalsActive        metric.Int64ObservableGauge
-	OptimizerSignalsActiveLimit   metric.Int64ObservableGauge
-	OptimizerSignalsDropped       metric.Int64Counter
-	OptimizerSignalsEmitted       metric.Int64Counter
-	OptimizerStorageErrors        metric.Int64Counter
+	meter                          metric.Meter
+	mu                             sync.Mutex
+	registrations                  []metric.Registration
+	OptimizerAlertFieldsIgnored    metric.Int64Counter
+	OptimizerAlerts                metric.Int64Counter
+	OptimizerBoardErrors           metric.Int64Counter
+	OptimizerCandidatesHeld        metric.Int64Counter
+	OptimizerChanges               metric.Int64Counter
+	OptimizerDeploymentFailureRate metric.Float64Gauge
+	OptimizerDeploymentRevertRate  metric.Float64Gauge
+	OptimizerDeployments           metric.Int64Counter
+	OptimizerDetectorTargets       metric.Int64ObservableGauge
+	OptimizerDetectorTargetsLimit  metric.Int64ObservableGauge
+	OptimizerItems                 metric.Int64Counter
+	OptimizerOutbox                metric.Int64ObservableGauge
+	OptimizerSignalsActive         metric.Int64ObservableGauge
+	OptimizerSignalsActiveLimit    metric.Int64ObservableGauge
+	OptimizerSignalsDropped        metric.Int64Counter
+	OptimizerSignalsEmitted        metric.Int64Counter
+	OptimizerStorageErrors         metric.Int64Counter
+	OptimizerTimeToDetect          metric.Float64Histogram
+	OptimizerTimeToMitigate        metric.Float64Histogram
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -188,6 +193,24 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{change}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.OptimizerDeploymentFailureRate, err = builder.meter.Float64Gauge(
+		"otelcol_optimizer_deployment_failure_rate",
+		metric.WithDescription("Share of the deployments of the last 30 days that failed, were followed by a page within an hour, or were taken back within a day. [Alpha]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerDeploymentRevertRate, err = builder.meter.Float64Gauge(
+		"otelcol_optimizer_deployment_revert_rate",
+		metric.WithDescription("Share of the deployments of the last 30 days that were taken back within a day. [Alpha]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerDeployments, err = builder.meter.Int64Counter(
+		"otelcol_optimizer_deployments",
+		metric.WithDescription("Deployments by what became of them. Failures are counted when they are known, successes after a day. [Alpha]"),
+		metric.WithUnit("{deployment}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.OptimizerDetectorTargets, err = builder.meter.Int64ObservableGauge(
 		"otelcol_optimizer_detector_targets",
 		metric.WithDescription("Targets or episodes that a detector holds. [Alpha]"),
@@ -240,6 +263,20 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_optimizer_storage_errors",
 		metric.WithDescription("Attempts to keep or read the state that failed. [Alpha]"),
 		metric.WithUnit("{attempt}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerTimeToDetect, err = builder.meter.Float64Histogram(
+		"otelcol_optimizer_time_to_detect",
+		metric.WithDescription("Time from a deployment that failed to the first page it caused. [Alpha]"),
+		metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries([]float64{30, 60, 120, 300, 600, 1200, 1800, 3600}...),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerTimeToMitigate, err = builder.meter.Float64Histogram(
+		"otelcol_optimizer_time_to_mitigate",
+		metric.WithDescription("Time from the first page that a deployment caused until no page of the service fires, or the deployment is taken back. [Alpha]"),
+		metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries([]float64{60, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400}...),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

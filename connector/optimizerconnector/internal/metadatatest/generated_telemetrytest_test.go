@@ -45,10 +45,15 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.OptimizerBoardErrors.Add(context.Background(), 1)
 	tb.OptimizerCandidatesHeld.Add(context.Background(), 1)
 	tb.OptimizerChanges.Add(context.Background(), 1)
+	tb.OptimizerDeploymentFailureRate.Record(context.Background(), 1)
+	tb.OptimizerDeploymentRevertRate.Record(context.Background(), 1)
+	tb.OptimizerDeployments.Add(context.Background(), 1)
 	tb.OptimizerItems.Add(context.Background(), 1)
 	tb.OptimizerSignalsDropped.Add(context.Background(), 1)
 	tb.OptimizerSignalsEmitted.Add(context.Background(), 1)
 	tb.OptimizerStorageErrors.Add(context.Background(), 1)
+	tb.OptimizerTimeToDetect.Record(context.Background(), 1)
+	tb.OptimizerTimeToMitigate.Record(context.Background(), 1)
 	AssertEqualOptimizerAlertFieldsIgnored(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
@@ -62,6 +67,15 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerChanges(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerDeploymentFailureRate(t, testTel,
+		[]metricdata.DataPoint[float64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerDeploymentRevertRate(t, testTel,
+		[]metricdata.DataPoint[float64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerDeployments(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerDetectorTargets(t, testTel,
@@ -90,6 +104,12 @@ func TestSetupTelemetry(t *testing.T) {
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerStorageErrors(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerTimeToDetect(t, testTel,
+		[]metricdata.HistogramDataPoint[float64]{{}}, metricdatatest.IgnoreValue(),
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerTimeToMitigate(t, testTel,
+		[]metricdata.HistogramDataPoint[float64]{{}}, metricdatatest.IgnoreValue(),
 		metricdatatest.IgnoreTimestamp())
 
 	require.NoError(t, testTel.Shutdown(context.Background()))
