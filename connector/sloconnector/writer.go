@@ -70,7 +70,7 @@ func (w *writer) metrics(events []slo.SliceEvents, statuses []slo.Status, profil
 	}
 	for i := range statuses {
 		if !statuses[i].AsOf.IsZero() {
-			set(statuses[i].Service, statuses[i].Group).status(&statuses[i], profile)
+			set(statuses[i].Service, statuses[i].Group).status(&statuses[i])
 		}
 	}
 	return md
@@ -132,7 +132,7 @@ func (s *metricSet) gauge(st *slo.Status, name, unit, description string, value 
 	return dp.Attributes()
 }
 
-func (s *metricSet) status(st *slo.Status, profile slo.Profile) {
+func (s *metricSet) status(st *slo.Status) {
 	s.gauge(st, "slo.target", "1", "The share of events that should be good.", st.Target)
 	s.gauge(st, "slo.coverage", "1", "The share of the objective's window that was observed.", st.Coverage)
 	if st.Compliance != nil {
@@ -150,9 +150,9 @@ func (s *metricSet) status(st *slo.Status, profile slo.Profile) {
 		}
 		a := s.gauge(st, "slo.burn_rate", "{burn_rate}", "How many times faster than allowed the error budget is spent.", *b.Rate)
 		a.PutStr("slo.window", b.Window)
-		a.PutStr("slo.alert.profile", profile.Name)
+		a.PutStr("slo.alert.profile", st.AlertProfile)
 	}
-	for _, r := range profile.Rules {
+	for _, r := range st.Rules {
 		firing := 0.0
 		for _, a := range st.Alerts {
 			if a.Name == r.Name {
@@ -161,7 +161,7 @@ func (s *metricSet) status(st *slo.Status, profile slo.Profile) {
 		}
 		a := s.gauge(st, "slo.alert.firing", "{alert}", "Whether an alert of the objective is firing.", firing)
 		a.PutStr("slo.alert", r.Name)
-		a.PutStr("slo.alert.profile", profile.Name)
+		a.PutStr("slo.alert.profile", st.AlertProfile)
 	}
 }
 

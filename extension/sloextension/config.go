@@ -36,6 +36,12 @@ type Config struct {
 	AbsentAfter time.Duration `mapstructure:"absent_after"`
 	// Contributors are the attributes whose worst values an alert names.
 	Contributors []string `mapstructure:"contributors"`
+	// OpenSLO holds documents of OpenSLO v1, in line.
+	OpenSLO string `mapstructure:"openslo"`
+	// Files are names of files, or globs, with documents of OpenSLO v1, or with a list of objectives.
+	Files []string `mapstructure:"files"`
+	// ReloadInterval is how often Files are looked at for changes; 0 means never.
+	ReloadInterval time.Duration `mapstructure:"reload_interval"`
 	// Objectives are the objectives of the book.
 	Objectives []ObjectiveConfig `mapstructure:"objectives"`
 }
@@ -49,6 +55,8 @@ type AlertConfig struct {
 	// Long and Short are the windows that must both burn.
 	Long  slo.Duration `mapstructure:"long"`
 	Short slo.Duration `mapstructure:"short"`
+	// For is how long both must, before the alert fires; at once when 0.
+	For slo.Duration `mapstructure:"for"`
 	// Budget is the share of the error budget spent within Long that is worth an alert; it scales with the objective's window.
 	Budget float64 `mapstructure:"budget"`
 	// Burn is a fixed burn rate, instead of Budget.
@@ -65,7 +73,8 @@ var (
 	errJournal          = errors.New("journal must be always or interval")
 	errProfile          = errors.New("alert_profile must be workbook, demo or custom")
 	errSnapshotInterval = errors.New("snapshot_interval must be at least 1s")
-	errNoObjectives     = errors.New("objectives must name at least one objective")
+	errNoObjectives     = errors.New("objectives, openslo or files must define at least one objective")
+	errReload           = errors.New("reload_interval must be 0 or at least 1s")
 )
 
 // Validate names the first key that makes no sense, and its value.
@@ -75,6 +84,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Journal != journalAlways && c.Journal != journalInterval {
 		return fmt.Errorf("%w (got %q)", errJournal, c.Journal)
+	}
+	if c.ReloadInterval != 0 && c.ReloadInterval < time.Second {
+		return fmt.Errorf("%w (got %s)", errReload, c.ReloadInterval)
 	}
 	settings, objectives, err := c.book()
 	if err != nil {
@@ -88,26 +100,20 @@ func (c *Config) Validate() error {
 
 // book is what the engine needs of the configuration.
 func (c *Config) book() (slo.Settings, []slo.Objective, error) {
-	profile, err := c.profile()
+	settings, err := c.settings()
 	if err != nil {
-		return slo.Settings{}, nil, err
+		return settings, nil, err
 	}
-	settings := slo.Settings{
+	d, err := c.read()
+	return settings, d.objectives, err
+}
+
+func (c *Config) settings() (slo.Settings, error) {
+	profile, err := c.profile()
+	return slo.Settings{
 		Profile: profile, MaxLateness: c.MaxLateness, MaxFuture: c.MaxFuture, AbsentAfter: c.AbsentAfter,
 		FalseAlerts: c.FalseAlerts, MinBadEvents: c.MinBadEvents, Contributors: c.Contributors,
-	}
-	if len(c.Objectives) == 0 {
-		return slo.Settings{}, nil, errNoObjectives
-	}
-	objectives := make([]slo.Objective, 0, len(c.Objectives))
-	for i, oc := range c.Objectives {
-		o, err := oc.objective()
-		if err != nil {
-			return slo.Settings{}, nil, fmt.Errorf("objectives[%d] %s: %w", i, oc.Name, err)
-		}
-		objectives = append(objectives, o)
-	}
-	return settings, objectives, nil
+	}, err
 }
 
 func (c *Config) profile() (slo.Profile, error) {

@@ -107,12 +107,12 @@ func TestEveryKeyIsRead(t *testing.T) {
 
 func TestWrongConfigurationsAreRefusedByKeyAndValue(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"snapshot_interval must be at least 1s (got 1ms)":          func(c *Config) { c.SnapshotInterval = time.Millisecond },
-		`journal must be always or interval (got "never")`:         func(c *Config) { c.Journal = "never" },
-		`alert_profile must be workbook, demo or custom (got "x")`: func(c *Config) { c.AlertProfile = "x" },
-		"alert_profile custom needs alerts":                        func(c *Config) { c.AlertProfile = "custom" },
-		`alerts needs alert_profile custom or none (got "demo")`:   func(c *Config) { c.AlertProfile, c.Alerts = "demo", make([]AlertConfig, 1) },
-		"objectives must name at least one objective":              func(c *Config) { c.Objectives = nil },
+		"snapshot_interval must be at least 1s (got 1ms)":                 func(c *Config) { c.SnapshotInterval = time.Millisecond },
+		`journal must be always or interval (got "never")`:                func(c *Config) { c.Journal = "never" },
+		`alert_profile must be workbook, demo or custom (got "x")`:        func(c *Config) { c.AlertProfile = "x" },
+		"alert_profile custom needs alerts":                               func(c *Config) { c.AlertProfile = "custom" },
+		`alerts needs alert_profile custom or none (got "demo")`:          func(c *Config) { c.AlertProfile, c.Alerts = "demo", make([]AlertConfig, 1) },
+		"objectives, openslo or files must define at least one objective": func(c *Config) { c.Objectives = nil },
 		"objectives[0] checkout-availability: indicator must hold exactly one": func(c *Config) {
 			c.Objectives[0].Indicator = IndicatorConfig{Spans: &SpansConfig{}, Logs: &LogsConfig{}}
 		},

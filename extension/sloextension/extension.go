@@ -43,9 +43,12 @@ type sloExtension struct {
 	engine    *slo.Engine
 	clock     func() time.Time
 
-	client storage.Client // nil without storage
-	asked  atomic.Uint64  // calls of Sync
-	failed sync.Once      // the first failure to write the journal is logged
+	defined definitions    // those in force; after the start only the loop has them
+	look    string         // what the last look at the files found
+	broken  string         // why the files cannot be used, as it was last logged
+	client  storage.Client // nil without storage
+	asked   atomic.Uint64  // calls of Sync
+	failed  sync.Once      // the first failure to write the journal is logged
 
 	writing sync.Mutex // holds writes apart, and guards served
 	served  uint64     // calls of Sync whose records are written
@@ -55,11 +58,15 @@ type sloExtension struct {
 }
 
 func newExtension(cfg *Config, set extension.Settings) (*sloExtension, error) {
-	settings, objectives, err := cfg.book()
+	settings, err := cfg.settings()
 	if err != nil {
 		return nil, err
 	}
-	engine, err := slo.New(settings, objectives)
+	defined, err := cfg.read()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := slo.New(settings, defined.objectives)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +74,7 @@ func newExtension(cfg *Config, set extension.Settings) (*sloExtension, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &sloExtension{cfg: cfg, id: set.ID, logger: set.Logger, telemetry: telemetry, engine: engine, clock: time.Now}
+	x := &sloExtension{cfg: cfg, id: set.ID, logger: set.Logger, telemetry: telemetry, engine: engine, clock: time.Now, defined: defined}
 	return x, x.observe()
 }
 
@@ -103,6 +110,7 @@ func (x *sloExtension) Start(ctx context.Context, host component.Host) error {
 			return err
 		}
 	}
+	x.warn(x.defined.warnings)
 	run, cancel := context.WithCancel(context.Background())
 	x.cancel = cancel
 	x.done.Go(func() { x.run(run) })
@@ -132,6 +140,8 @@ func (x *sloExtension) run(ctx context.Context) {
 	defer second.Stop()
 	snapshot := time.NewTicker(x.cfg.SnapshotInterval)
 	defer snapshot.Stop()
+	reload := x.reloads()
+	defer reload.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -139,6 +149,8 @@ func (x *sloExtension) run(ctx context.Context) {
 		case <-second.C:
 			x.engine.Advance(x.clock())
 			x.Sync(ctx)
+		case <-reload.C:
+			x.reload(ctx)
 		case <-snapshot.C:
 			if x.client == nil {
 				continue
@@ -169,6 +181,16 @@ func (x *sloExtension) observe() error {
 		x.telemetry.RegisterExtensionSloSourcesCallback(func(_ context.Context, o metric.Int64Observer) error {
 			_, sources := x.engine.Fill()
 			o.Observe(int64(sources))
+			return nil
+		}),
+		x.telemetry.RegisterExtensionSloNotComputableCallback(func(_ context.Context, o metric.Int64Observer) error {
+			n := int64(0)
+			for _, objective := range x.engine.Objectives() {
+				if objective.NotComputable != "" {
+					n++
+				}
+			}
+			o.Observe(n)
 			return nil
 		}),
 		x.telemetry.RegisterExtensionSloGroupsEvictedCallback(total(func(s slo.Stats) uint64 { return s.GroupsEvicted })),

@@ -23,6 +23,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		SnapshotInterval: 5 * time.Second,
 		Journal:          journalAlways,
+		ReloadInterval:   30 * time.Second,
 		FalseAlerts:      defaults.FalseAlerts,
 		MinBadEvents:     defaults.MinBadEvents,
 		MaxLateness:      defaults.MaxLateness,

@@ -34,10 +34,7 @@ func (x *sloExtension) restore(ctx context.Context, host component.Host) error {
 	}
 	x.client = client
 	x.engine.Journal()
-	for _, d := range damaged {
-		x.telemetry.ExtensionSloRestoreFailures.Add(ctx, 1)
-		x.logger.Error("A part of the stored book is lost and starts empty.", zap.Error(d))
-	}
+	x.lost(ctx, damaged)
 	x.logger.Info("The book was restored.", zap.String("book", x.engine.Describe()))
 	return nil
 }

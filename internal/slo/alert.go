@@ -21,7 +21,8 @@ const (
 //	state    | condition                                                       | next
 //	quiet    | both windows burn at the threshold, and their bad events are    | firing
 //	         | more than chance brings, and the book is at least as old as the |
-//	         | short window                                                    |
+//	         | short window; all that for as long as the rule waits, without a |
+//	         | gap                                                             |
 //	firing   | short window below the threshold                                | clearing
 //	clearing | short window at or above the threshold                          | firing
 //	clearing | below it for the length of the short window                     | quiet (recovered)
@@ -33,6 +34,7 @@ type alertState struct {
 	startedAt  int64 // event time, ns
 	clearSince int64 // slice start, 0 while not clearing
 	seen       int64 // slice last judged
+	hotSince   int64 // slice since which a rule that waits has had its condition; 0 while it has not
 }
 
 // reading is what a rule looks at.
@@ -59,7 +61,7 @@ func burn(c Counts, target float64) (float64, bool) {
 }
 
 // step moves the machine and reports whether the alert changed between firing and not.
-func (a *alertState) step(r reading, target float64, short time.Duration) bool {
+func (a *alertState) step(r reading, target float64, short, wait time.Duration) bool {
 	shortBurn, known := burn(r.short, target)
 	if !known {
 		return false
@@ -69,6 +71,13 @@ func (a *alertState) step(r reading, target float64, short time.Duration) bool {
 	hot := shortBurn >= r.threshold
 	if !a.firing {
 		if !r.hot(target) || !r.significant || r.young {
+			a.hotSince = 0
+			return false
+		}
+		if a.hotSince == 0 || gap {
+			a.hotSince = r.slice
+		}
+		if r.slice-a.hotSince < int64(wait) {
 			return false
 		}
 		*a = alertState{firing: true, startedAt: r.at, seen: r.slice}

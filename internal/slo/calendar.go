@@ -90,6 +90,12 @@ func (c Calendar) String() string {
 	return fmt.Sprintf("%d%s", c.Every, letter)
 }
 
+// Validate names the first value that makes no sense.
+func (c Calendar) Validate() error {
+	_, err := c.compile()
+	return err
+}
+
 // calendar is a Calendar ready for use. It remembers the last period asked for, so it is guarded by whoever owns it.
 type calendar struct {
 	start    time.Time // the wall clock's reading, as if it were UTC

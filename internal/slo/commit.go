@@ -36,10 +36,15 @@ func (e *Engine) commitTallyLocked(t *Tally, now int64) {
 	e.arrived = now
 	e.moved = true
 	for _, d := range t.doubts {
-		e.doubtLocked(d)
+		if !e.objectives[d.objective].retired {
+			e.doubtLocked(d)
+		}
 	}
 	for _, entry := range t.touched {
 		o := e.objectives[entry.objective]
+		if o.retired || o.composite() {
+			continue // it was taken out while the batch was judged, or is named by the slo.events of a book that defines it otherwise
+		}
 		if g := e.groupLocked(o, entry.group); g != nil {
 			e.commitLocked(o, g, entry, t.values)
 		}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,10 +32,14 @@ type Engine struct {
 	fine     time.Duration
 	wake     chan struct{} // has a value when transitions or very many events wait
 
+	generations atomic.Uint64 // changes of objectives
+
 	mu          sync.Mutex // guards all below
 	objectives  []*objective
 	byName      map[string]int
-	sources     map[uint64]int64 // watermark of each source: its latest event time
+	orphans     map[string]orphan // stored state of objectives that are not defined, by digest
+	condemned   []string          // keys of stored parts to delete with the next snapshot
+	sources     map[uint64]int64  // watermark of each source: its latest event time
 	coverage    coverage
 	edge        int64    // latest event time of all sources
 	first       int64    // start of the earliest slice with telemetry
@@ -71,16 +76,23 @@ func (g *group) firing() bool {
 }
 
 // Objectives lists the objectives; the index is the one tallies use.
+// One that was taken out keeps its place and has no name.
 func (e *Engine) Objectives() []Objective {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	out := make([]Objective, len(e.objectives))
 	for i, o := range e.objectives {
-		out[i] = o.Objective
+		if !o.retired {
+			out[i] = o.Objective
+		}
 	}
 	return out
 }
 
 // Objective finds an objective's index by name.
 func (e *Engine) Objective(name string) (int, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	i, ok := e.byName[name]
 	return i, ok
 }
@@ -121,6 +133,7 @@ func (e *Engine) wakeLocked() {
 func (e *Engine) Advance(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.forgetOrphansLocked(now)
 	if e.edge == noTime {
 		return
 	}

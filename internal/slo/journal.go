@@ -210,7 +210,7 @@ func (e *Engine) replay(body []byte) bool {
 }
 
 // encodeTally writes what a commit needs.
-func (e *Engine) encodeTally(w *encoder, t *Tally) {
+func (e *Engine) encodeTally(w *encoder, t *Tally, objectives []*objective) {
 	w.uint(uint64(len(t.sources)))
 	for _, s := range t.sources {
 		w.uint(s.source)
@@ -227,7 +227,7 @@ func (e *Engine) encodeTally(w *encoder, t *Tally) {
 	}
 	w.uint(uint64(len(t.touched)))
 	for _, entry := range t.touched {
-		w.bytes(e.objectives[entry.objective].id[:])
+		w.bytes(objectives[entry.objective].id[:])
 		w.text(entry.group)
 		w.uint(uint64(len(entry.slices)))
 		for _, s := range entry.slices {
@@ -297,7 +297,7 @@ func (e *Engine) replayCommit(d *decoder) {
 // objectiveOf reads a digest and finds its objective; -1 when there is none any more.
 func (e *Engine) objectiveOf(d *decoder) int {
 	id := d.bytes(digestSize)
-	return slices.IndexFunc(e.objectives, func(o *objective) bool { return string(o.id[:]) == string(id) })
+	return slices.IndexFunc(e.objectives, func(o *objective) bool { return string(o.id[:]) == string(id) && !o.retired })
 }
 
 func (w *encoder) slice(s sliceCounts) {
@@ -476,7 +476,7 @@ func (e *Engine) restoreAlerts(get func(string) ([]byte, error)) (damaged []erro
 		return []error{fmt.Errorf("part %s: %w", alertsKey, err)}, nil
 	}
 	for _, s := range stored {
-		at := slices.IndexFunc(e.objectives, func(o *objective) bool { return o.digest == s.Digest })
+		at := slices.IndexFunc(e.objectives, func(o *objective) bool { return o.digest == s.Digest && !o.retired })
 		if at < 0 {
 			continue
 		}
@@ -500,15 +500,19 @@ func (e *Engine) restoreAlerts(get func(string) ([]byte, error)) (damaged []erro
 // recordTally encodes a tally outside the lock; nil when no journal is kept.
 func (e *Engine) recordTally(t *Tally) {
 	t.record = t.record[:0]
-	if e.journaling() {
-		e.encodeTally(&t.record, t)
+	if objectives := e.journaled(); objectives != nil {
+		e.encodeTally(&t.record, t, objectives)
 	}
 }
 
-func (e *Engine) journaling() bool {
+// journaled is the list of objectives, or nil when no journal is kept. A list is never changed, only replaced.
+func (e *Engine) journaled() []*objective {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.journal.on
+	if !e.journal.on {
+		return nil
+	}
+	return e.objectives
 }
 
 func (e *Engine) recordCommitLocked(t *Tally, now time.Time) {

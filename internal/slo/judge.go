@@ -15,13 +15,13 @@ func (e *Engine) judgeLocked(o *objective, g *group) {
 		r := reading{
 			short: o.counted(g, end, time.Duration(rule.Short)), threshold: o.thresholds[i], slice: g.edge, at: g.latest,
 		}
-		if r.short.Bad == 0 && !g.alerts[i].firing {
+		if r.short.Bad == 0 && !g.alerts[i].firing && g.alerts[i].hotSince == 0 {
 			continue
 		}
 		r.long = o.counted(g, end, time.Duration(rule.Long))
 		r.young = end-e.first < int64(rule.Short)
 		r.significant = g.alerts[i].firing || r.hot(o.Target) && e.convincingLocked(o, g, end, time.Duration(rule.Long))
-		if g.alerts[i].step(r, o.Target, time.Duration(rule.Short)) {
+		if g.alerts[i].step(r, o.Target, time.Duration(rule.Short), time.Duration(rule.For)) {
 			reason := ResolveReason("")
 			if !g.alerts[i].firing {
 				reason = ReasonRecovered

@@ -81,6 +81,11 @@ func (o Objective) Validate() error {
 		}
 		seen[attribute] = true
 	}
+	if o.Calendar != nil {
+		if err := o.Calendar.Validate(); err != nil {
+			return fmt.Errorf("%w %s: %w", errObjective, o.Name, err)
+		}
+	}
 	if err := o.validateMethod(); err != nil {
 		return err
 	}

@@ -30,7 +30,10 @@ type Rule struct {
 	Name     string
 	Severity string
 	Long     Duration
-	Short    Duration
+	// Short is the second window, that ends the alert; the same as Long for a rule of one window.
+	Short Duration
+	// For is how long the condition must hold before the rule fires.
+	For Duration `json:",omitzero"`
 	// Budget is the share of the error budget spent within Long that is worth an alert, in (0, 1]. It scales with the
 	// objective's window: 2 % in 1 h is a burn of 14.4 for 30 days and of 3.36 for 7.
 	Budget float64
@@ -47,8 +50,10 @@ func (r Rule) Validate() error {
 		return fmt.Errorf("%w %s: severity must be page or ticket (got %q)", errRule, r.Name, r.Severity)
 	case r.Short < Duration(6*time.Second):
 		return fmt.Errorf("%w %s: short must be at least 6s (got %s)", errRule, r.Name, r.Short)
-	case r.Long <= r.Short:
-		return fmt.Errorf("%w %s: long must exceed short (got %s and %s)", errRule, r.Name, r.Long, r.Short)
+	case r.Long < r.Short:
+		return fmt.Errorf("%w %s: long must not be below short (got %s and %s)", errRule, r.Name, r.Long, r.Short)
+	case r.For < 0 || r.For > Duration(Day):
+		return fmt.Errorf("%w %s: for must be between 0 and 1d (got %s)", errRule, r.Name, r.For)
 	case r.Long > Duration(30*Day):
 		return fmt.Errorf("%w %s: long must be at most 30d (got %s)", errRule, r.Name, r.Long)
 	case (r.Budget != 0) == (r.Burn != 0):

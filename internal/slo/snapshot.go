@@ -79,6 +79,7 @@ func (e *Engine) Snapshot() []Part {
 			e.journal.alertsMoved, e.journal.alertsKept = false, true
 		}
 	}
+	parts = append(parts, e.snapshotOrphansLocked()...)
 	parts = append(parts, e.snapshotJournalLocked()...)
 	return append(parts, Part{Key: bookKey, Value: seal(e.encodeBook())})
 }
@@ -113,6 +114,7 @@ func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error,
 			damaged = append(damaged, fmt.Errorf("part %s: %w", bookKey, ErrDamaged))
 		}
 	}
+	e.adoptOrphansLocked(get)
 	for _, o := range e.objectives {
 		lost, err := e.restoreObjective(o, get)
 		if err != nil {
@@ -334,6 +336,7 @@ func (e *Engine) encodeBook() []byte {
 		w.int(e.sources[id])
 	}
 	e.coverage.observed.encode(&w, e.edge+int64(e.settings.AbsentAfter))
+	e.encodeDirectory(&w)
 	return w
 }
 
@@ -347,10 +350,11 @@ func (e *Engine) decodeBook(body []byte) bool {
 	}
 	observed := coverage{observed: series{rings: emptyRings(e.coverage.observed.rings)}, fine: e.coverage.fine, reach: e.coverage.reach}
 	observed.observed.decode(&d)
+	orphans := decodeDirectory(&d)
 	if d.failed || len(d.rest) > 0 {
 		return false
 	}
-	e.first, e.edge, e.now, e.arrived, e.sources, e.coverage = first, edge, edge, arrived, sources, observed
+	e.first, e.edge, e.now, e.arrived, e.sources, e.coverage, e.orphans = first, edge, edge, arrived, sources, observed, orphans
 	return true
 }
 
@@ -373,6 +377,7 @@ func (e *Engine) encodeGroup(o *objective, g *group) []byte {
 		w.int(a.startedAt)
 		w.int(a.clearSince)
 		w.int(a.seen)
+		w.int(a.hotSince)
 	}
 	g.series.encode(&w, g.latest)
 	if g.slices != nil {
@@ -412,7 +417,7 @@ func (e *Engine) decodeGroup(o *objective, g *group, body []byte) bool {
 	g.edge, g.latest = d.int(), d.int()
 	for range d.length() {
 		name := d.text()
-		a := alertState{firing: d.flag(), startedAt: d.int(), clearSince: d.int(), seen: d.int()}
+		a := alertState{firing: d.flag(), startedAt: d.int(), clearSince: d.int(), seen: d.int(), hotSince: d.int()}
 		// The rules may have changed since: an alert of a rule that is gone ends with it.
 		if i := slices.IndexFunc(o.profile.Rules, func(r Rule) bool { return r.Name == name }); i >= 0 {
 			g.alerts[i] = a

@@ -132,7 +132,7 @@ func TestJudgingAGoodSpanAllocatesNothing(t *testing.T) {
 	engine := benchEngine(t, 100)
 	p := &tracesProcessor{base: newTestBase(t, &Config{Mode: ModeCount}, engine), next: consumertest.NewNop()}
 	p.clock = func() time.Time { return epoch }
-	j := newJudge(p.plan, engine)
+	j := newJudge(p.compiled(), engine)
 	batch := func() {
 		j.reset()
 		p.judgeTraces(t.Context(), j, td)

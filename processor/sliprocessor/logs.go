@@ -40,7 +40,7 @@ func (p *logsProcessor) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 func (p *logsProcessor) judgeLogs(ctx context.Context, j *judge, ld plog.Logs) {
 	now := p.clock()
 	for _, rl := range ld.ResourceLogs().All() {
-		j.enter(rl.Resource().Attributes(), &p.plan.logs, now, p.counting())
+		j.enter(rl.Resource().Attributes(), &j.plan.logs, now, p.counting())
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, record := range sl.LogRecords().All() {
 				p.judgeRecord(ctx, j, rl, sl, record)

@@ -82,7 +82,7 @@ func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reas
 		return why
 	}
 	j.values = j.values[:0]
-	for _, attribute := range p.objectives[index].GroupBy {
+	for _, attribute := range j.plan.objectives[index].GroupBy {
 		j.values = append(j.values, text(dp.Attributes(), otelattr.SLOGroup+attribute))
 	}
 	if !j.tally.Entry(index, j.values).AddCounts(j.tally.Slice(int64(at)), int64(at), counts) {

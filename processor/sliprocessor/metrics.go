@@ -56,7 +56,7 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 		j := p.judge()
 		p.merge(j, md)
 		return p.finish(ctx, j, p.next.ConsumeMetrics(ctx, md))
-	case !p.counting() || len(p.plan.metrics) == 0:
+	case !p.counting() || len(p.compiled().metrics) == 0:
 		return p.next.ConsumeMetrics(ctx, md)
 	}
 	j := p.judge()
@@ -96,7 +96,7 @@ func (p *metricsProcessor) readMetrics(ctx context.Context, j *judge, md pmetric
 		for _, sm := range rm.ScopeMetrics().All() {
 			at.scope = sm
 			for _, m := range sm.Metrics().All() {
-				rules := p.plan.metrics[m.Name()]
+				rules := j.plan.metrics[m.Name()]
 				if len(rules) == 0 {
 					j.outcome.ignored += int64(points(m))
 					continue

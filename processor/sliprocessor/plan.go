@@ -27,6 +27,8 @@ type plan struct {
 	wanted       [lengths][]want          // by length of the name: most attributes are compared with nothing
 	slots        int
 	contributors []int // slot of each of the book's contributor attributes
+	objectives   []slo.Objective
+	generation   uint64 // of the book's objectives
 }
 
 // lengths is how many lengths of names are told apart.
@@ -106,8 +108,9 @@ const requestKinds = 1<<ptrace.SpanKindServer | 1<<ptrace.SpanKindConsumer
 
 func newPlan(objectives []slo.Objective, contributors []string, settings component.TelemetrySettings) (*plan, error) {
 	p := &plan{
-		metrics: map[string][]*metricRule{},
-		spans:   index{byService: map[string][]*rule{}}, logs: index{byService: map[string][]*rule{}},
+		objectives: objectives,
+		metrics:    map[string][]*metricRule{},
+		spans:      index{byService: map[string][]*rule{}}, logs: index{byService: map[string][]*rule{}},
 	}
 	for _, name := range []string{
 		otelattr.ServiceName, otelattr.ServiceInstanceID, otelattr.K8SPodUID, otelattr.K8SPodName, otelattr.HostName,

@@ -5,6 +5,7 @@ package sliprocessor
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -29,12 +30,12 @@ type base struct {
 	settings  component.TelemetrySettings
 	clock     func() time.Time
 
-	engine     *slo.Engine
-	commit     func(context.Context, *slo.Tally, time.Time)
-	objectives []slo.Objective
-	plan       *plan
-	judges     sync.Pool
-	warned     [reasons]sync.Once
+	engine    *slo.Engine
+	commit    func(context.Context, *slo.Tally, time.Time)
+	plan      atomic.Pointer[plan]
+	compiling sync.Mutex // holds compilations apart
+	judges    sync.Pool
+	warned    [reasons]sync.Once
 	// spreadAfter is the longest stretch, in ns, whose events are taken to belong to its end.
 	spreadAfter int64
 }
@@ -65,15 +66,36 @@ func (b *base) Start(_ context.Context, host component.Host) error {
 }
 
 func (b *base) use(engine *slo.Engine) error {
-	p, err := newPlan(engine.Objectives(), engine.Settings().Contributors, b.settings)
+	b.commit = func(_ context.Context, t *slo.Tally, now time.Time) { engine.Commit(t, now) }
+	b.engine = engine
+	b.spreadAfter = int64(engine.Settings().AbsentAfter)
+	return b.compile()
+}
+
+// compile makes a plan of the book's objectives.
+func (b *base) compile() error {
+	generation := b.engine.Generation()
+	p, err := newPlan(b.engine.Objectives(), b.engine.Settings().Contributors, b.settings)
 	if err != nil {
 		return err
 	}
-	b.commit = func(_ context.Context, t *slo.Tally, now time.Time) { engine.Commit(t, now) }
-	b.engine, b.plan, b.objectives = engine, p, engine.Objectives()
-	b.spreadAfter = int64(engine.Settings().AbsentAfter)
-	b.judges.New = func() any { return newJudge(p, engine) }
+	p.generation = generation
+	b.plan.Store(p)
 	return nil
+}
+
+// compiled is the plan of the objectives in force. The book has checked them, so that compiling them anew cannot fail; should it, the old
+// plan goes on: what it counts for objectives that are gone is not counted.
+func (b *base) compiled() *plan {
+	p := b.plan.Load()
+	if p.generation == b.engine.Generation() || !b.compiling.TryLock() {
+		return p
+	}
+	defer b.compiling.Unlock()
+	if err := b.compile(); err != nil {
+		b.logger.Error("Changed objectives cannot be compiled; the ones before stay in force here.", zap.Error(err))
+	}
+	return b.plan.Load()
 }
 
 // Shutdown ends the telemetry.
@@ -88,7 +110,11 @@ func (*base) Capabilities() consumer.Capabilities { return consumer.Capabilities
 func (b *base) counting() bool { return b.cfg.Mode == ModeCount }
 
 func (b *base) judge() *judge {
-	j := b.judges.Get().(*judge)
+	p := b.compiled()
+	j, ok := b.judges.Get().(*judge)
+	if !ok || j.plan != p {
+		j = newJudge(p, b.engine)
+	}
 	j.reset()
 	return j
 }

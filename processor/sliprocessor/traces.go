@@ -35,7 +35,7 @@ func (p *tracesProcessor) ConsumeTraces(ctx context.Context, td ptrace.Traces) e
 func (p *tracesProcessor) judgeTraces(ctx context.Context, j *judge, td ptrace.Traces) {
 	now := p.clock()
 	for _, rs := range td.ResourceSpans().All() {
-		j.enter(rs.Resource().Attributes(), &p.plan.spans, now, p.counting())
+		j.enter(rs.Resource().Attributes(), &j.plan.spans, now, p.counting())
 		for _, ss := range rs.ScopeSpans().All() {
 			for _, span := range ss.Spans().All() {
 				p.judgeSpan(ctx, j, rs, ss, span)

@@ -32,6 +32,8 @@ type TelemetryBuilder struct {
 	ExtensionSloGroupsEvicted      metric.Int64ObservableCounter
 	ExtensionSloJournalBytes       metric.Int64Counter
 	ExtensionSloJournalFailures    metric.Int64Counter
+	ExtensionSloNotComputable      metric.Int64ObservableGauge
+	ExtensionSloReloads            metric.Int64Counter
 	ExtensionSloRestoreFailures    metric.Int64Counter
 	ExtensionSloSlicesDropped      metric.Int64ObservableCounter
 	ExtensionSloSlicesTooOld       metric.Int64ObservableCounter
@@ -74,6 +76,21 @@ func (builder *TelemetryBuilder) RegisterExtensionSloGroupsEvictedCallback(cb me
 		cb(ctx, &observerInt64{inst: builder.ExtensionSloGroupsEvicted, obs: o})
 		return nil
 	}, builder.ExtensionSloGroupsEvicted)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionSloNotComputableCallback sets callback for observable ExtensionSloNotComputable metric.
+func (builder *TelemetryBuilder) RegisterExtensionSloNotComputableCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionSloNotComputable, obs: o})
+		return nil
+	}, builder.ExtensionSloNotComputable)
 	if err != nil {
 		return err
 	}
@@ -208,6 +225,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_extension_slo_journal_failures",
 		metric.WithDescription("Writes of the journal that failed. What they held is written with the next; until then a crash loses it. [Alpha]"),
 		metric.WithUnit("{write}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionSloNotComputable, err = builder.meter.Int64ObservableGauge(
+		"otelcol_extension_slo_not_computable",
+		metric.WithDescription("Objectives that are defined, and that nothing here can measure. [Alpha]"),
+		metric.WithUnit("{objective}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionSloReloads, err = builder.meter.Int64Counter(
+		"otelcol_extension_slo_reloads",
+		metric.WithDescription("Changes of the files with objectives, by whether they could be used. One that could not leaves the objectives as they were. [Alpha]"),
+		metric.WithUnit("{reload}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionSloRestoreFailures, err = builder.meter.Int64Counter(

@@ -28,6 +28,10 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
+	require.NoError(t, tb.RegisterExtensionSloNotComputableCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterExtensionSloSlicesDroppedCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -50,6 +54,7 @@ func TestSetupTelemetry(t *testing.T) {
 	}))
 	tb.ExtensionSloJournalBytes.Add(context.Background(), 1)
 	tb.ExtensionSloJournalFailures.Add(context.Background(), 1)
+	tb.ExtensionSloReloads.Add(context.Background(), 1)
 	tb.ExtensionSloRestoreFailures.Add(context.Background(), 1)
 	tb.ExtensionSloSnapshotBytes.Add(context.Background(), 1)
 	tb.ExtensionSloSnapshotFailures.Add(context.Background(), 1)
@@ -63,6 +68,12 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExtensionSloJournalFailures(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExtensionSloNotComputable(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExtensionSloReloads(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExtensionSloRestoreFailures(t, testTel,
