@@ -361,6 +361,19 @@ func (l *Limiter) leaveStream(s *stream) {
 	l.chargeBody(s.body, -1)
 }
 
+// chargeBody keeps the account of what only some streams need; sign is 1 or -1.
+func (l *Limiter) chargeBody(b *body, sign int64) {
+	if b == nil {
+		return
+	}
+	l.used += sign * bodyBytes
+	for _, dist := range []distribution{b.last, b.baseDist} {
+		if dist != nil {
+			l.used += sign * dist.bytes()
+		}
+	}
+}
+
 // scratchFor returns a distribution of the same type to work on.
 func (l *Limiter) scratchFor(d distribution) distribution {
 	_, exponential := d.(*Exponential)

@@ -450,7 +450,7 @@ func FuzzRestore(f *testing.F) {
 		m.Exponential(point(1, l.now, "id", strconv.Itoa(i), "e", ""), KindCumulativeDistribution, &x, false)
 	}
 	f.Add(l.Snapshot())
-	f.Fuzz(func(_ *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 6 {
 			return
 		}
@@ -458,9 +458,19 @@ func FuzzRestore(f *testing.F) {
 		body[0] = stateVersion
 		binary.LittleEndian.PutUint32(data[len(data)-4:], crc32.Checksum(body, castagnoli))
 		restored := New(settings(func(*Settings) {}))
-		if restored.Restore(data) == nil {
-			restored.Begin(restored.now + 60*second)
-			restored.Snapshot()
+		if restored.Restore(data) != nil {
+			return
+		}
+		restored.Begin(restored.now + 60*second)
+		if m, closed := restored.Metric(1, "m"); m != nil {
+			m.Number(point(1, restored.now, "id", "3"), KindCumulative, Int(7), true, closed)
+			x := Exponential{Count: 1, Positive: Buckets{Counts: []uint64{1}}}
+			m.Exponential(point(1, restored.now, "id", "3", "e", ""), KindCumulativeDistribution, &x, closed)
+			restored.Flush()
+			restored.Delivered()
+		}
+		if err := New(settings(func(*Settings) {})).Restore(restored.Snapshot()); err != nil {
+			t.Fatal(err)
 		}
 	})
 }
