@@ -49,5 +49,5 @@ func TestExampleEnvelopesConformToTheSchema(t *testing.T) {
 		assert.Contains(t, string(page), "\n## "+e.Kind+"\n")
 		assert.Contains(t, string(page), "| `"+e.Kind+"` |")
 	}
-	assert.Equal(t, map[string]bool{signal.KindSLOBurn: true, signal.KindCoverage: true}, kinds, "one example for each kind that exists")
+	assert.Equal(t, map[string]bool{signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindCoverage: true}, kinds, "one example for each kind that exists")
 }

@@ -34,6 +34,8 @@ type Config struct {
 	// EvidenceAttributes are attributes whose values may appear in signals, beyond the built-in list. Signals leave the house: name
 	// nothing that identifies a person.
 	EvidenceAttributes []string `mapstructure:"evidence_attributes"`
+	// Canary says how two versions that run at the same time are compared.
+	Canary CanaryConfig `mapstructure:"canary"`
 	// Planner ranks what could be done.
 	Planner PlannerConfig `mapstructure:"planner"`
 	// Guardrails bound what an automaton may do.
@@ -86,6 +88,9 @@ func (c *Config) Validate() error {
 	case c.OutboxSize <= 0:
 		return fmt.Errorf("%w: outbox_size must be positive (got %d)", errConfig, c.OutboxSize)
 	}
+	if err := c.Canary.validate(); err != nil {
+		return err
+	}
 	for i, name := range c.EvidenceAttributes {
 		if name == "" {
 			return fmt.Errorf("%w: evidence_attributes[%d] must not be empty", errConfig, i)
@@ -111,6 +116,7 @@ func createDefaultConfig() component.Config {
 		MaxFuture:          time.Minute,
 		EvaluationInterval: 10 * time.Second,
 		OutboxSize:         1_000,
+		Canary:             defaultCanaryConfig(),
 		Planner:            defaultPlanner(),
 		Guardrails:         defaultGuardrails(),
 		Coverage:           defaultCoverage(),

@@ -25,6 +25,10 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"all": {config: &Config{
 			Storage: &id, MaxActiveSignals: 50, SignalTTL: 2 * time.Hour, MaxFuture: 5 * time.Second, EvaluationInterval: 30 * time.Second,
 			OutboxSize: 10, EvidenceAttributes: []string{"tenant.id"},
+			Canary: CanaryConfig{
+				Alpha: 0.01, Slice: time.Minute, Lateness: 2 * time.Minute, WarmUp: 0, RetireAfter: time.Hour, TTL: 5 * time.Minute,
+				MinRequests: 500, MaxTargets: 100, MaxComparisons: 7,
+			},
 			Planner: PlannerConfig{MoneyWeight: 2, BudgetWeight: 1000, LatencyWeight: 100},
 			Guardrails: func() GuardrailsConfig {
 				g := defaultGuardrails()
@@ -42,6 +46,15 @@ func TestConfigIsReadAndChecked(t *testing.T) {
 		"short_ttl":       {err: "signal_ttl must be at least 1m (got 1s)"},
 		"negative_future": {err: "max_future must not be negative (got -1s)"},
 		"short_interval":  {err: "evaluation_interval must be between 1s and 1h (got 1ms)"},
+		"bad_alpha":       {err: "canary::alpha must be in (0, 0.5] (got 1)"},
+		"bad_slice":       {err: "canary::slice must be between 1s and 10m (got 1ms)"},
+		"bad_lateness":    {err: "canary::lateness must be between 0s and 64 slices (got 1h0m0s)"},
+		"bad_warm_up":     {err: "canary::warm_up must be between 0s and 24h (got -1s)"},
+		"bad_retire":      {err: "canary::retire_after must be at least two slices (got 1s)"},
+		"bad_canary_ttl":  {err: "canary::ttl must be at least 1m (got 1s)"},
+		"bad_requests":    {err: "canary::min_requests must be positive (got 0)"},
+		"bad_targets":     {err: "canary::max_targets must be between 1 and 1000000 (got 0)"},
+		"bad_comparisons": {err: "canary::max_comparisons must be between 1 and 10000 (got 0)"},
 		"bad_weight":      {err: "planner::money_weight must be between 0 and 1e12 (got -1)"},
 		"bad_share":       {err: "guardrails::min_coverage must be between 0 and 1 (got 2)"},
 		"bad_budget":      {err: "guardrails::budget_reversible must be at most budget_all (got 0.6)"},

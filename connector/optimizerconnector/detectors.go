@@ -23,6 +23,7 @@ var makers = []func(surroundings) detect.Detector{
 	newBurnAdapter,
 	newCoverageAdapter,
 	newDeliveryAdapter,
+	newCanaryAdapter,
 	func(s surroundings) detect.Detector {
 		return conflict.New(conflict.Settings{MaxFields: s.cfg.MaxActiveSignals, Cooldown: conflictCooldown})
 	},

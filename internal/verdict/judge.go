@@ -136,6 +136,9 @@ type Verdict struct {
 	// Canary and Baseline are the requests seen.
 	Canary   uint64 `json:"canary"`
 	Baseline uint64 `json:"baseline"`
+	// CanaryErrors and BaselineErrors are those of them that failed.
+	CanaryErrors   uint64 `json:"canary_errors"`
+	BaselineErrors uint64 `json:"baseline_errors"`
 	// Needed is how many more requests the canary needs until a verdict, as far as the data so far tell; zero where they do not.
 	Needed uint64 `json:"needed,omitempty"`
 	Slices int    `json:"slices"`
@@ -247,6 +250,7 @@ func (c *Comparison) Judge(now int64) Verdict {
 	v := Verdict{
 		Outcome: Inconclusive, Metrics: c.metrics(), Slices: s.Slices,
 		Canary: s.Arms[Canary].Requests, Baseline: s.Arms[Baseline].Requests,
+		CanaryErrors: s.Arms[Canary].Errors, BaselineErrors: s.Arms[Baseline].Errors,
 	}
 	if s.Failed != nil && !s.Share.mismatched() {
 		v.Outcome, v.Reason, v.Metric = Fail, ReasonWorse, s.Failed.Metric
@@ -289,9 +293,9 @@ func (c *Comparison) obstacle(now int64) (Reason, bool) {
 	silent := func(last int64) bool { return now-last >= c.settings.SilentSlices }
 	stopped := func(metric *Excess, x, y int64) bool { return metric.N > 0 && (silent(x) || silent(y)) }
 	switch {
-	case a.Requests == 0 || silent(a.LastTraffic):
+	case silent(a.LastTraffic):
 		return ReasonNoTraffic, true
-	case b.Requests == 0 || silent(b.LastTraffic):
+	case silent(b.LastTraffic):
 		return ReasonBaselineGone, true
 	case stopped(&s.Memory, a.LastMemory, b.LastMemory), stopped(&s.CPU, a.LastCPU, b.LastCPU):
 		return ReasonMetricsStopped, true

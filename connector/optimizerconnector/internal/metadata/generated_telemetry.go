@@ -33,6 +33,7 @@ type TelemetryBuilder struct {
 	OptimizerBoardErrors           metric.Int64Counter
 	OptimizerCandidatesHeld        metric.Int64Counter
 	OptimizerChanges               metric.Int64Counter
+	OptimizerComparisonLosses      metric.Int64Counter
 	OptimizerDeploymentFailureRate metric.Float64Gauge
 	OptimizerDeploymentRevertRate  metric.Float64Gauge
 	OptimizerDeployments           metric.Int64Counter
@@ -191,6 +192,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_optimizer_changes",
 		metric.WithDescription("Change records by what became of them. [Alpha]"),
 		metric.WithUnit("{change}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerComparisonLosses, err = builder.meter.Int64Counter(
+		"otelcol_optimizer_comparison_losses",
+		metric.WithDescription("Observations and versions that were left out of the comparison of versions, by reason. [Alpha]"),
+		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.OptimizerDeploymentFailureRate, err = builder.meter.Float64Gauge(

@@ -45,6 +45,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.OptimizerBoardErrors.Add(context.Background(), 1)
 	tb.OptimizerCandidatesHeld.Add(context.Background(), 1)
 	tb.OptimizerChanges.Add(context.Background(), 1)
+	tb.OptimizerComparisonLosses.Add(context.Background(), 1)
 	tb.OptimizerDeploymentFailureRate.Record(context.Background(), 1)
 	tb.OptimizerDeploymentRevertRate.Record(context.Background(), 1)
 	tb.OptimizerDeployments.Add(context.Background(), 1)
@@ -67,6 +68,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerChanges(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerComparisonLosses(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerDeploymentFailureRate(t, testTel,
