@@ -48,6 +48,7 @@ func (e *optimizationExtension) handler() http.Handler {
 		"/api/v1/ledger":       e.serveLedger,
 		"/api/v1/slos":         e.serveSLOs,
 		"/api/v1/cardinality":  e.serveCardinality,
+		"/api/v1/costs":        e.serveCosts,
 		"/api/v1/changes":      e.serveChanges,
 		// A service name may hold a slash, which arrives escaped.
 		"/api/v1/verdict/{service}": e.serveVerdict,

@@ -21,14 +21,14 @@ import (
 )
 
 // small names the configurations that must run on the small binary too.
-var small = map[string]bool{"sidecar.yaml": true, "demo.yaml": true, "replay.yaml": true, "standalone.yaml": true}
+var small = map[string]bool{"sidecar.yaml": true, "demo.yaml": true, "replay.yaml": true, "standalone.yaml": true, "shop.yaml": true}
 
 // shipped finds the collector configurations. Files for the supervisor are not
 // for the collector.
 func shipped(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for _, pattern := range []string{"configs/*.yaml", "configs/opamp/*.yaml"} {
+	for _, pattern := range []string{"configs/*.yaml", "configs/cost/*.yaml", "configs/opamp/*.yaml"} {
 		paths, err := filepath.Glob(filepath.Join(harness.Root(t), pattern))
 		require.NoError(t, err)
 		for _, path := range paths {
