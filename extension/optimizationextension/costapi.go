@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pitwall-io/pitwall/internal/cost/report"
+	costreport "github.com/pitwall-io/pitwall/internal/cost/report"
 )
 
 const schemaCosts = "pitwall.costs.all/v1"
@@ -18,9 +18,9 @@ const schemaCosts = "pitwall.costs.all/v1"
 type costsAnswer struct {
 	Schema string `json:"schema"`
 	// Waste is what is paid for nothing, the dearest first.
-	Waste []report.Wasted `json:"waste"`
+	Waste []costreport.Wasted `json:"waste"`
 	// Sources are the snapshots of the cost processors, by component ID; Prices are what the backend charges, likewise.
-	Sources map[string]report.Costs    `json:"sources"`
+	Sources map[string]costreport.Costs    `json:"sources"`
 	Prices  map[string]json.RawMessage `json:"prices"`
 	// Unreadable are sources whose snapshot is of another version.
 	Unreadable []string `json:"unreadable,omitempty"`
@@ -33,11 +33,11 @@ func (e *optimizationExtension) serveCosts(w http.ResponseWriter, r *http.Reques
 		return
 	}
 	out := costsAnswer{
-		Schema: schemaCosts, Waste: []report.Wasted{}, Sources: map[string]report.Costs{}, Prices: e.store.Snapshots(report.TopicPrices),
+		Schema: schemaCosts, Waste: []costreport.Wasted{}, Sources: map[string]costreport.Costs{}, Prices: e.store.Snapshots(costreport.TopicPrices),
 	}
-	for source, body := range e.store.Snapshots(report.TopicCosts) {
-		var c report.Costs
-		if err := json.Unmarshal(body, &c); err != nil || c.Schema != report.SchemaCosts {
+	for source, body := range e.store.Snapshots(costreport.TopicCosts) {
+		var c costreport.Costs
+		if err := json.Unmarshal(body, &c); err != nil || c.Schema != costreport.SchemaCosts {
 			out.Unreadable = append(out.Unreadable, source)
 			continue
 		}
@@ -47,7 +47,7 @@ func (e *optimizationExtension) serveCosts(w http.ResponseWriter, r *http.Reques
 		}
 	}
 	slices.Sort(out.Unreadable)
-	slices.SortStableFunc(out.Waste, func(a, b report.Wasted) int {
+	slices.SortStableFunc(out.Waste, func(a, b costreport.Wasted) int {
 		return cmp.Or(cmp.Compare(b.Hourly, a.Hourly), strings.Compare(a.Service, b.Service), strings.Compare(a.Owner, b.Owner))
 	})
 	e.answer(w, http.StatusOK, out)

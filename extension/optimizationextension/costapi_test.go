@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/pitwall-io/pitwall/internal/cost/report"
+	costreport "github.com/pitwall-io/pitwall/internal/cost/report"
 )
 
 func TestCostsOfAllProcessorsAreServedAndWasteComesFirst(t *testing.T) {
@@ -20,16 +20,16 @@ func TestCostsOfAllProcessorsAreServedAndWasteComesFirst(t *testing.T) {
 	assert.Equal(t, map[string]any{"schema": "pitwall.costs.all/v1", "waste": []any{}, "sources": map[string]any{}, "prices": map[string]any{}}, empty)
 
 	for source, service := range map[string]string{"cost": "recommender", "cost/other": "cron"} {
-		c := report.Costs{Resources: &report.Resources{Currency: "USD", Accounts: []report.AccountResource{
-			{Account: report.Account{Service: service}, Hourly: float64(len(service))},
-			{Account: report.Account{Service: "busy"}, Hourly: 99, Requests: 5},
+		c := costreport.Costs{Resources: &costreport.Resources{Currency: "USD", Accounts: []costreport.AccountResource{
+			{Account: costreport.Account{Service: service}, Hourly: float64(len(service))},
+			{Account: costreport.Account{Service: "busy"}, Hourly: 99, Requests: 5},
 		}}}
 		body, err := c.Marshal()
 		require.NoError(t, err)
-		require.NoError(t, e.PublishSnapshot(report.TopicCosts, source, body))
+		require.NoError(t, e.PublishSnapshot(costreport.TopicCosts, source, body))
 	}
-	require.NoError(t, e.PublishSnapshot(report.TopicCosts, "later", json.RawMessage(`{"schema":"pitwall.costs/v9"}`)))
-	require.NoError(t, e.PublishSnapshot(report.TopicPrices, "cost", json.RawMessage(`{"schema":"pitwall.prices/v1"}`)))
+	require.NoError(t, e.PublishSnapshot(costreport.TopicCosts, "later", json.RawMessage(`{"schema":"pitwall.costs/v9"}`)))
+	require.NoError(t, e.PublishSnapshot(costreport.TopicPrices, "cost", json.RawMessage(`{"schema":"pitwall.prices/v1"}`)))
 
 	_, body := request(t, e, http.MethodGet, "/api/v1/costs")
 	var got costsAnswer

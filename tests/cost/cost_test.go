@@ -20,6 +20,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/report"
 	"github.com/pitwall-io/pitwall/internal/figures"
+	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/tests/harness"
 )
 
@@ -190,15 +191,20 @@ func TestTheShopShowsCostPerRequestAndTheIdleExpensiveServiceFirst(t *testing.T)
 // idleHourly is what 2 cores and 4 GiB cost an hour in europe-west1, by configs/cost/prices.csv.
 const idleHourly = 2*0.034772 + 4*0.004661
 
-// fileSink is an exporter to a file, in place of the backend of an example.
-func fileSink(t *testing.T, pipelines ...string) (config, path string) {
+// fileSink is an exporter to a file for each pipeline, in place of the backend of an example. One file exporter in several pipelines is one
+// file, which the first of them to stop closes: the last metrics of the others would find it gone.
+func fileSink(t *testing.T, pipelines ...string) (config string, paths map[string]string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "out.jsonl")
-	text := "exporters:\n  file: {path: " + path + ", flush_interval: 100ms}\nservice:\n  pipelines:\n"
+	dir := t.TempDir()
+	var exporters, uses strings.Builder
+	paths = map[string]string{}
 	for _, p := range pipelines {
-		text += "    " + p + ": {exporters: [file]}\n"
+		name := strings.ReplaceAll(p, "/", "-")
+		paths[p] = filepath.Join(dir, name+".jsonl")
+		fmt.Fprintf(&exporters, "  file/%s: {path: %s, flush_interval: 100ms}\n", name, paths[p])
+		fmt.Fprintf(&uses, "    %s: {exporters: [file/%s]}\n", p, name)
 	}
-	return harness.WriteFile(t, "sink.yaml", text), path
+	return harness.WriteFile(t, "sink.yaml", "exporters:\n"+exporters.String()+"service:\n  pipelines:\n"+uses.String()), paths
 }
 
 // pointsOf are the points of one metric in a file of OTLP JSON lines, with the attributes of their resources.
@@ -252,40 +258,41 @@ func pointsOf(t *testing.T, path, metric string) (values []float64, resources []
 // The worked example of services, as it is shipped: what the shop sends leaves with owners, from its table.
 func TestTheExampleOfServicesRuns(t *testing.T) {
 	p := newPlace(t)
-	sink, path := fileSink(t, "traces", "metrics", "logs")
+	sink, paths := fileSink(t, "traces", "metrics", "logs")
 	collector := harness.Start(t, harness.Options{
 		Binary: harness.Binary(t, "pitwall-sidecar"), Configs: []string{filepath.Join(harness.Root(t), "configs", "cost", "services.yaml"), sink}, Env: p.env,
 	})
 	shop, _ := startShop(t, &p)
 	harness.Await(t, time.Minute, "tagged spans", func() bool {
-		text, err := os.ReadFile(filepath.Clean(path))
-		return err == nil && strings.Contains(string(text), `"resourceSpans"`) && strings.Contains(string(text), "table:owners:")
+		text, err := os.ReadFile(filepath.Clean(paths["traces"]))
+		return err == nil && strings.Contains(string(text), "table:owners:")
 	})
 	_, err := shop.Stop()
 	require.NoError(t, err)
 	exit, err := collector.Stop()
 	require.NoError(t, err)
 	assert.Zero(t, exit.Code)
-	_, resources := pointsOf(t, path, "cost.telemetry.bytes")
+	_, resources := pointsOf(t, paths["metrics"], "cost.telemetry.bytes")
 	owners := map[string]string{}
 	for _, r := range resources {
 		owners[r["service.name"]] = r["service.owner.name"]
 	}
 	assert.Equal(t, "team-checkout", owners["checkout"])
 	assert.Equal(t, "team-shop", owners["cart"])
-	limits, _ := pointsOf(t, path, "cost.telemetry.amount")
-	assert.NotEmpty(t, limits)
+	amounts, _ := pointsOf(t, paths["metrics"], "cost.telemetry.amount")
+	assert.NotEmpty(t, amounts)
 }
 
 // The worked example of a bill, as it is shipped, over the FinOps Foundation's sample: every cent arrives and has an owner.
 func TestTheExampleOfABillRuns(t *testing.T) {
-	sample := filepath.Join(harness.DataDir(t), "fixtures", "focus", "focus_sample.csv")
+	sample := recordings.Path(t, "fixtures", "focus", "focus_sample.csv")
 	p := newPlace(t)
 	bills := t.TempDir()
 	text, err := os.ReadFile(filepath.Clean(sample))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(bills, "bill.csv"), text, 0o600))
-	sink, path := fileSink(t, "metrics/bill")
+	sink, paths := fileSink(t, "metrics/bill")
+	path := paths["metrics/bill"]
 	settle := harness.WriteFile(t, "settle.yaml", "receivers: {focus: {settle: 100ms, poll_interval: 200ms}}\n")
 	collector := harness.Start(t, harness.Options{
 		Binary: harness.Binary(t, "pitwall"), Configs: []string{filepath.Join(harness.Root(t), "configs", "cost", "bill.yaml"), sink, settle},
