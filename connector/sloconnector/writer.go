@@ -141,6 +141,11 @@ func (s *metricSet) status(st *slo.Status) {
 	if st.BudgetRemaining != nil {
 		s.gauge(st, "slo.error_budget.remaining", "1", "The share of the error budget that is left; negative when overspent.", *st.BudgetRemaining)
 	}
+	if st.BudgetInterval != nil {
+		const description = "A bound of the 95 % interval of the error budget that is left, where spans were sampled before they were counted."
+		s.gauge(st, "slo.error_budget.low", "1", description, st.BudgetInterval[0])
+		s.gauge(st, "slo.error_budget.high", "1", description, st.BudgetInterval[1])
+	}
 	if st.ThresholdError != nil {
 		s.gauge(st, "slo.threshold.error", "1", "How far the compliance may be off because the threshold cuts a bucket of a histogram.", *st.ThresholdError)
 	}

@@ -137,6 +137,9 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 			}
 		}
 	}
+	for _, s := range entry.sampled {
+		o.addSampled(g, s)
+	}
 	for _, s := range entry.slices {
 		if !o.addCounts(g, s.start, s.Counts) {
 			e.stats.CommittedTooOld++

@@ -42,6 +42,7 @@ type group struct {
 	series       series
 	slices       *timeslices // where time slices are counted
 	periods      periods     // where events of calendar periods are counted
+	sampled      *series     // what sampling adds to the variance; nil while nothing was sampled
 	edge         int64       // start of the newest slice with an event
 	latest       int64       // latest event time
 	alerts       []alertState

@@ -238,6 +238,12 @@ func (e *Engine) encodeTally(w *encoder, t *Tally, objectives []*objective) {
 			w.int(x.at)
 			w.bytes(x.id[:])
 		}
+		w.uint(uint64(len(entry.sampled)))
+		for _, s := range entry.sampled {
+			w.int(s.start)
+			w.uint(uint64(s.good))
+			w.uint(uint64(s.bad))
+		}
 		w.uint(uint64(len(entry.parts)))
 		for _, p := range entry.parts {
 			w.uint(uint64(p.id))
@@ -272,6 +278,9 @@ func (e *Engine) replayCommit(d *decoder) {
 			x := exemplar{at: d.int()}
 			copy(x.id[:], d.bytes(uint64(len(x.id))))
 			entry.exemplars = append(entry.exemplars, x)
+		}
+		for range d.length() {
+			entry.sampled = append(entry.sampled, sampled{d.int(), min(Weight(d.uint()), maxCell), min(Weight(d.uint()), maxCell)})
 		}
 		for range d.length() {
 			id := d.uint()

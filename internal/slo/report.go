@@ -99,6 +99,9 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 	if known {
 		s.Compliance, s.BudgetRemaining = b.compliance, b.remaining
 	}
+	if low, high, ok := o.interval(g, at, b.Counts); ok && known {
+		s.BudgetInterval = &[2]float64{low, high}
+	}
 	if bound, ok := o.thresholdError(at); ok {
 		s.ThresholdError = &bound
 	}

@@ -29,8 +29,9 @@ func fineWidth(shortest time.Duration) time.Duration {
 
 // layout says which rings of slices a series has. It is shared by all groups of an objective.
 type layout struct {
-	fine  time.Duration
-	rings []ringSpec
+	fine     time.Duration
+	lateness time.Duration
+	rings    []ringSpec
 }
 
 type ringSpec struct {
@@ -45,7 +46,7 @@ func newLayout(fine time.Duration, windows []time.Duration, lateness time.Durati
 		width := ringWidth(fine, w)
 		longest[width] = max(longest[width], w)
 	}
-	l := layout{fine: fine}
+	l := layout{fine: fine, lateness: lateness}
 	for width, window := range longest {
 		slots := int((window+lateness+width-1)/width) + 2
 		l.rings = append(l.rings, ringSpec{width: width, slots: slots})

@@ -22,7 +22,7 @@ import (
 const (
 	partMagic = "PWSL"
 	// snapshotVersion rises with every change of the body that this code could not read.
-	snapshotVersion = 3
+	snapshotVersion = 4
 	bookKey         = "book"
 )
 
@@ -409,6 +409,9 @@ func (e *Engine) encodeGroup(o *objective, g *group) []byte {
 			w.uint(uint64(t.bad))
 		}
 	}
+	if w.flag(g.sampled != nil); g.sampled != nil {
+		g.sampled.encode(&w, g.latest)
+	}
 	return w
 }
 
@@ -451,6 +454,10 @@ func (e *Engine) decodeGroup(o *objective, g *group, body []byte) bool {
 				g.contributors.tables[at] = append(g.contributors.tables[at], t)
 			}
 		}
+	}
+	if d.flag() {
+		g.sampled = o.newSampled()
+		g.sampled.decode(&d)
 	}
 	return !d.failed && len(d.rest) == 0
 }

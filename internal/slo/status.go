@@ -45,6 +45,8 @@ type Status struct {
 	Compliance *float64 `json:"compliance,omitempty"`
 	// BudgetRemaining is the share of the error budget left, in (−∞, 1]; absent while State is insufficient_data.
 	BudgetRemaining *float64 `json:"error_budget_remaining,omitempty"`
+	// BudgetInterval is a 95 % interval of BudgetRemaining, where spans were sampled before they were counted; absent where the figure is exact.
+	BudgetInterval *[2]float64 `json:"error_budget_interval,omitempty"`
 	// ThresholdError is how far Compliance may be off because a threshold cuts a bucket of a histogram; absent without histograms, 0 where the
 	// threshold is an edge.
 	ThresholdError *float64 `json:"threshold_error,omitempty"`

@@ -65,6 +65,7 @@ type Entry struct {
 	slices    []sliceCounts
 	at        int
 	exemplars exemplars
+	sampled   []sampled
 	parts     []part                 // of the contributor values seen, in order of appearance
 	partAt    map[ContributionID]int // where they are in parts, once there are many
 }
@@ -91,6 +92,7 @@ func (t *Tally) Reset() {
 		e.at = 0
 		e.exemplars = e.exemplars[:0]
 		e.parts = e.parts[:0]
+		e.sampled = e.sampled[:0]
 		clear(e.partAt)
 	}
 	t.touched = t.touched[:0]

@@ -309,6 +309,9 @@ func (j *judge) count(a *active, at int64, bad bool, weight slo.Weight, trace pc
 	if !entry.Add(j.tally.Slice(at), at, bad, weight) {
 		return false
 	}
+	if weight != slo.One {
+		entry.AddSampled(j.tally.Slice(at), bad, weight)
+	}
 	good := weight
 	if bad {
 		good = 0
