@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pitwall-io/pitwall/docs"
+	"github.com/pitwall-io/pitwall/internal/detect/cardinality"
 	"github.com/pitwall-io/pitwall/internal/signal"
 )
 
@@ -49,5 +50,5 @@ func TestExampleEnvelopesConformToTheSchema(t *testing.T) {
 		assert.Contains(t, string(page), "\n## "+e.Kind+"\n")
 		assert.Contains(t, string(page), "| `"+e.Kind+"` |")
 	}
-	assert.Equal(t, map[string]bool{signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindCoverage: true}, kinds, "one example for each kind that exists")
+	assert.Equal(t, map[string]bool{signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindCoverage: true, cardinality.Kind: true}, kinds, "one example for each kind that exists")
 }

@@ -22,6 +22,7 @@ var makers = []func(surroundings) detect.Detector{
 	newBlindAdapter,
 	newBurnAdapter,
 	newCoverageAdapter,
+	newCardinalityAdapter,
 	newDeliveryAdapter,
 	newCanaryAdapter,
 	func(s surroundings) detect.Detector {
