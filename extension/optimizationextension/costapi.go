@@ -20,8 +20,8 @@ type costsAnswer struct {
 	// Waste is what is paid for nothing, the dearest first.
 	Waste []costreport.Wasted `json:"waste"`
 	// Sources are the snapshots of the cost processors, by component ID; Prices are what the backend charges, likewise.
-	Sources map[string]costreport.Costs    `json:"sources"`
-	Prices  map[string]json.RawMessage `json:"prices"`
+	Sources map[string]costreport.Costs `json:"sources"`
+	Prices  map[string]json.RawMessage  `json:"prices"`
 	// Unreadable are sources whose snapshot is of another version.
 	Unreadable []string `json:"unreadable,omitempty"`
 }

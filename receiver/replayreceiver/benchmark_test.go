@@ -23,9 +23,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
-	"github.com/pitwall-io/pitwall/receiver/replayreceiver/internal/metadata"
-
 	"github.com/pitwall-io/pitwall/internal/recordings"
+	"github.com/pitwall-io/pitwall/receiver/replayreceiver/internal/metadata"
 )
 
 // benchmarkTraces returns recorded traces as gzipped JSON lines: TrainTicket where it is present, generated ones otherwise.

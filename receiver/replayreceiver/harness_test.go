@@ -220,4 +220,3 @@ func read(tb testing.TB, path string) string {
 	require.NoError(tb, err)
 	return string(content)
 }
-
