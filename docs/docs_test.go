@@ -50,5 +50,8 @@ func TestExampleEnvelopesConformToTheSchema(t *testing.T) {
 		assert.Contains(t, string(page), "\n## "+e.Kind+"\n")
 		assert.Contains(t, string(page), "| `"+e.Kind+"` |")
 	}
-	assert.Equal(t, map[string]bool{signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindCoverage: true, cardinality.Kind: true}, kinds, "one example for each kind that exists")
+	assert.Equal(t, map[string]bool{
+		signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindCoverage: true, cardinality.Kind: true, signal.KindBlind: true,
+		signal.KindControllerConflict: true, signal.KindPolicyDecision: true, signal.KindOutcome: true,
+	}, kinds, "one example for each kind that exists")
 }

@@ -25,6 +25,7 @@ var makers = []func(surroundings) detect.Detector{
 	newCardinalityAdapter,
 	newDeliveryAdapter,
 	newCanaryAdapter,
+	newOutcomeAdapter,
 	func(s surroundings) detect.Detector {
 		return conflict.New(conflict.Settings{MaxFields: s.cfg.MaxActiveSignals, Cooldown: conflictCooldown})
 	},
@@ -73,6 +74,9 @@ type detectors struct {
 	tickers []ticker
 	// coverage is the one that knows how much of the expected input arrives; nil without.
 	coverage coverageSource
+	// outcomes is the one that knows what became of signals; nil without.
+	outcomes outcomeSource
+	signals  []signalObserver
 }
 
 func newDetectors(s surroundings) detectors {
@@ -94,6 +98,12 @@ func newDetectors(s surroundings) detectors {
 		}
 		if c, ok := one.(coverageSource); ok {
 			d.coverage = c
+		}
+		if o, ok := one.(outcomeSource); ok {
+			d.outcomes = o
+		}
+		if o, ok := one.(signalObserver); ok {
+			d.signals = append(d.signals, o)
 		}
 		if t, ok := one.(ticker); ok {
 			d.tickers = append(d.tickers, t)

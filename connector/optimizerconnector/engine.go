@@ -105,6 +105,7 @@ func newEngine(set connector.Settings, cfg *Config, clock func() time.Time) (*en
 		allow: signal.NewAllowList(cfg.EvidenceAttributes...),
 	})
 	return e, errors.Join(
+		e.observeOutcomes(),
 		telemetry.RegisterOptimizerSignalsActiveCallback(e.observeLocked(func() int { return e.loop.Active() })),
 		telemetry.RegisterOptimizerSignalsActiveLimitCallback(e.observeLocked(func() int { return e.cfg.MaxActiveSignals })),
 		telemetry.RegisterOptimizerOutboxCallback(e.observeLocked(func() int { return len(e.outbox) })),
@@ -293,8 +294,11 @@ func (e *engine) step(ctx context.Context, now time.Time, urgent bool) {
 	defer e.mu.Unlock()
 	e.stepped = now
 	said := e.loop.Step(now, candidates, world)
-	for _, envelope := range said.Signals {
-		e.enqueueLocked(ctx, envelope)
+	for i := range said.Signals {
+		for _, observer := range e.detectors.signals {
+			observer.ObserveSignal(&said.Signals[i])
+		}
+		e.enqueueLocked(ctx, said.Signals[i])
 	}
 	for reason, n := range said.Held {
 		e.telemetry.OptimizerCandidatesHeld.Add(ctx, int64(n), metric.WithAttributes(attribute.String("held_reason", reason)))
@@ -316,6 +320,9 @@ func (e *engine) world(urgent bool) loop.World {
 	}}
 	if c := e.detectors.coverage; c != nil {
 		world.Coverage, world.Criticality = c.Coverage, c.Criticality
+	}
+	if o := e.detectors.outcomes; o != nil {
+		world.Breaker, world.Calibrate = o.Breaker(), o.Calibrate
 	}
 	return world
 }

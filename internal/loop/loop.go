@@ -34,6 +34,10 @@ type World struct {
 	Coverage func(service string) *float64
 	// Criticality returns a service's service.criticality; empty when it is not known.
 	Criticality func(service string) string
+	// Breaker is what became of earlier actions.
+	Breaker guardrail.Breaker
+	// Calibrate returns the confidence in a signal of a kind in the light of what became of earlier ones, and how many those are.
+	Calibrate func(kind string, confidence float64) (float64, int)
 	// Urgent says that this step is between two evaluations: the plan is made anew only if candidates came or went.
 	Urgent bool
 }
@@ -48,7 +52,6 @@ type Loop struct {
 	flying   map[string]string
 	past     *guardrail.Memory
 	approved *recent
-	breaker  guardrail.Breaker
 }
 
 // New returns a loop that has said nothing.
@@ -205,13 +208,13 @@ func (l *Loop) merged(said *Said, now time.Time, item *plan.Item, fresh bool) {
 
 // rule returns the candidate's envelope with what the planner and the guardrails have to say.
 func (l *Loop) rule(said *Said, now time.Time, world World, item *plan.Item) signal.Envelope {
-	c := item.Candidate
+	c := calibrated(item.Candidate, world)
 	e := c.Envelope
 	if old := l.life.open[e.ID]; old != nil {
 		e.Supersedes = appendNew(e.Supersedes, old.Envelope.Supersedes)
 	}
 	e.Supersedes = appendNew(e.Supersedes, item.Supersedes)
-	facts := guardrail.Facts{Now: now, Candidate: *c, Holder: item.Holder, Breaker: l.breaker, Approved: l.approved.has(e.ID)}
+	facts := guardrail.Facts{Now: now, Candidate: *c, Holder: item.Holder, Breaker: world.Breaker, Approved: l.approved.has(e.ID)}
 	if world.Coverage != nil {
 		facts.Coverage = world.Coverage(e.Target.Service)
 	}
@@ -245,6 +248,27 @@ func (l *Loop) rule(said *Said, now time.Time, world World, item *plan.Item) sig
 		e.State = signal.StatePending
 	}
 	return e
+}
+
+// calibrated returns the candidate with the confidence that its kind has earned.
+func calibrated(c *detect.Candidate, world World) *detect.Candidate {
+	if world.Calibrate == nil {
+		return c
+	}
+	value, n := world.Calibrate(c.Envelope.Kind, c.Envelope.Confidence.Value)
+	if n == 0 {
+		return c
+	}
+	own := *c
+	own.Envelope.Evidence.Statistics = maps.Clone(c.Envelope.Evidence.Statistics)
+	if own.Envelope.Evidence.Statistics == nil {
+		own.Envelope.Evidence.Statistics = map[string]float64{}
+	}
+	if stats := own.Envelope.Evidence.Statistics; len(stats) <= signal.MaxStatistics-2 {
+		stats["calibration.outcomes"], stats["calibration.from"] = float64(n), c.Envelope.Confidence.Value
+	}
+	own.Envelope.Confidence.Value = value
+	return &own
 }
 
 // blindfold makes an answer that was given with too little input none at all.

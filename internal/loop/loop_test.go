@@ -261,3 +261,16 @@ func TestPoliciesDecideAndTellOfIt(t *testing.T) {
 	evening := l.Step(t0.Add(30*time.Minute), nil, World{}).Signals
 	assert.Empty(t, evening)
 }
+
+func TestWhatBecameOfEarlierSignalsCounts(t *testing.T) {
+	l := newLoop(10)
+	world := World{
+		Breaker:   guardrail.Breaker{RefutedInARow: 3},
+		Calibrate: func(_ string, confidence float64) (float64, int) { return confidence / 2, 7 },
+	}
+	said := l.Step(t0, []detect.Candidate{acting("a", "s", t0)}, world).Signals
+	require.Len(t, said, 1)
+	assert.Equal(t, []string{guardrail.Breakers, guardrail.Evidence}, said[0].Guardrails.BlockedBy)
+	assert.InDelta(t, 0.495, said[0].Confidence.Value, 1e-9)
+	assert.Equal(t, map[string]float64{"calibration.outcomes": 7, "calibration.from": 0.99}, said[0].Evidence.Statistics)
+}

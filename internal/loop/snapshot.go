@@ -20,14 +20,13 @@ type snapshot struct {
 	Flying   map[string]string            `json:"flying"`
 	Past     map[string]guardrail.Past    `json:"past"`
 	Approved []string                     `json:"approved"`
-	Breaker  guardrail.Breaker            `json:"breaker"`
 }
 
 // Snapshot returns the state in a form that Restore reads. Equal states give equal bytes.
 func (l *Loop) Snapshot() ([]byte, error) {
 	state, err := json.Marshal(snapshot{
 		Open: l.life.open, Ended: l.life.ended.list(), Live: l.live, Flying: l.flying, Past: l.past.Past,
-		Approved: l.approved.list(), Breaker: l.breaker,
+		Approved: l.approved.list(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode snapshot: %w", err)
@@ -74,7 +73,6 @@ func (l *Loop) Restore(data []byte) error {
 	for _, id := range s.Approved {
 		again.approved.add(id)
 	}
-	again.breaker = s.Breaker
 	*l = *again
 	return nil
 }

@@ -30,10 +30,14 @@ type TelemetryBuilder struct {
 	registrations                  []metric.Registration
 	OptimizerAlertFieldsIgnored    metric.Int64Counter
 	OptimizerAlerts                metric.Int64Counter
+	OptimizerBenefit               metric.Float64ObservableGauge
 	OptimizerBoardErrors           metric.Int64Counter
+	OptimizerBreakerOpen           metric.Int64ObservableGauge
 	OptimizerCandidatesHeld        metric.Int64Counter
 	OptimizerChanges               metric.Int64Counter
 	OptimizerComparisonLosses      metric.Int64Counter
+	OptimizerDecisionDuration      metric.Float64ObservableCounter
+	OptimizerDecisions             metric.Int64ObservableCounter
 	OptimizerDeploymentFailureRate metric.Float64Gauge
 	OptimizerDeploymentRevertRate  metric.Float64Gauge
 	OptimizerDeployments           metric.Int64Counter
@@ -41,6 +45,7 @@ type TelemetryBuilder struct {
 	OptimizerDetectorTargetsLimit  metric.Int64ObservableGauge
 	OptimizerItems                 metric.Int64Counter
 	OptimizerOutbox                metric.Int64ObservableGauge
+	OptimizerOutcomes              metric.Int64ObservableCounter
 	OptimizerSignalsActive         metric.Int64ObservableGauge
 	OptimizerSignalsActiveLimit    metric.Int64ObservableGauge
 	OptimizerSignalsDropped        metric.Int64Counter
@@ -59,6 +64,66 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterOptimizerBenefitCallback sets callback for observable OptimizerBenefit metric.
+func (builder *TelemetryBuilder) RegisterOptimizerBenefitCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.OptimizerBenefit, obs: o})
+		return nil
+	}, builder.OptimizerBenefit)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterOptimizerBreakerOpenCallback sets callback for observable OptimizerBreakerOpen metric.
+func (builder *TelemetryBuilder) RegisterOptimizerBreakerOpenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.OptimizerBreakerOpen, obs: o})
+		return nil
+	}, builder.OptimizerBreakerOpen)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterOptimizerDecisionDurationCallback sets callback for observable OptimizerDecisionDuration metric.
+func (builder *TelemetryBuilder) RegisterOptimizerDecisionDurationCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.OptimizerDecisionDuration, obs: o})
+		return nil
+	}, builder.OptimizerDecisionDuration)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterOptimizerDecisionsCallback sets callback for observable OptimizerDecisions metric.
+func (builder *TelemetryBuilder) RegisterOptimizerDecisionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.OptimizerDecisions, obs: o})
+		return nil
+	}, builder.OptimizerDecisions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterOptimizerDetectorTargetsCallback sets callback for observable OptimizerDetectorTargets metric.
@@ -97,6 +162,21 @@ func (builder *TelemetryBuilder) RegisterOptimizerOutboxCallback(cb metric.Int64
 		cb(ctx, &observerInt64{inst: builder.OptimizerOutbox, obs: o})
 		return nil
 	}, builder.OptimizerOutbox)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterOptimizerOutcomesCallback sets callback for observable OptimizerOutcomes metric.
+func (builder *TelemetryBuilder) RegisterOptimizerOutcomesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.OptimizerOutcomes, obs: o})
+		return nil
+	}, builder.OptimizerOutcomes)
 	if err != nil {
 		return err
 	}
@@ -146,6 +226,16 @@ func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
 	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
+}
+
 // Shutdown unregister all registered callbacks for async instruments.
 func (builder *TelemetryBuilder) Shutdown() {
 	builder.mu.Lock()
@@ -176,10 +266,22 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{alert}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.OptimizerBenefit, err = builder.meter.Float64ObservableGauge(
+		"otelcol_optimizer_benefit",
+		metric.WithDescription("Burn rate that acting on signals should take away and did, summed over the signals judged. Realised divided by predicted is the return. [Alpha]"),
+		metric.WithUnit("{burn_rate}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.OptimizerBoardErrors, err = builder.meter.Int64Counter(
 		"otelcol_optimizer_board_errors",
 		metric.WithDescription("Signal envelopes and snapshots that the board of the optimization extension did not take. [Alpha]"),
 		metric.WithUnit("{publication}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerBreakerOpen, err = builder.meter.Int64ObservableGauge(
+		"otelcol_optimizer_breaker_open",
+		metric.WithDescription("Whether the circuit breaker is open, so that nothing may be acted on. [Alpha]"),
+		metric.WithUnit("1"),
 	)
 	errs = errors.Join(errs, err)
 	builder.OptimizerCandidatesHeld, err = builder.meter.Int64Counter(
@@ -198,6 +300,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_optimizer_comparison_losses",
 		metric.WithDescription("Observations and versions that were left out of the comparison of versions, by reason. [Alpha]"),
 		metric.WithUnit("{item}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerDecisionDuration, err = builder.meter.Float64ObservableCounter(
+		"otelcol_optimizer_decision_duration",
+		metric.WithDescription("How long it took from when signals were said until they were acted on, summed; divided by optimizer_decisions it is the mean. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerDecisions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_optimizer_decisions",
+		metric.WithDescription("Signals that were acted on. [Alpha]"),
+		metric.WithUnit("{signal}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.OptimizerDeploymentFailureRate, err = builder.meter.Float64Gauge(
@@ -239,6 +353,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.OptimizerOutbox, err = builder.meter.Int64ObservableGauge(
 		"otelcol_optimizer_outbox",
 		metric.WithDescription("Signal envelopes that wait because the next consumer refused them. [Alpha]"),
+		metric.WithUnit("{signal}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerOutcomes, err = builder.meter.Int64ObservableCounter(
+		"otelcol_optimizer_outcomes",
+		metric.WithDescription("Signals that were acted on and judged, by what became of them. [Alpha]"),
 		metric.WithUnit("{signal}"),
 	)
 	errs = errors.Join(errs, err)
