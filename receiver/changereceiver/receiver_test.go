@@ -308,7 +308,7 @@ func TestEveryFixtureIsTakenAndAMutatedOneRefused(t *testing.T) {
 		assert.Equal(t, 1, got.Emitted+got.Ignored["not_a_change"], file)
 		status, got = g.post("/cdevents", strings.Replace(string(body), `"subject"`, `"object"`, 1))
 		require.Equal(t, http.StatusBadRequest, status, file)
-		require.Equal(t, "schema", got.Reason)
+		require.Equal(t, "missing_field", got.Reason)
 	}
 	assert.Equal(t, 8, emitted)
 	data, err := os.ReadFile(filepath.Join(recordings.Path(t, "fixtures", "github-webhooks"), "deploy-related.json"))
