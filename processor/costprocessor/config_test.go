@@ -100,6 +100,14 @@ func TestEveryWrongValueIsNamed(t *testing.T) {
 			c.Resources.Enabled = true
 			c.Budgets = []BudgetConfig{b}
 		},
+		"focus_out.directory needs resources": func(c *Config) { c.FocusOut.Directory = "x" },
+		"focus_out.directory needs storage":   func(c *Config) { c.FocusOut.Directory = "x"; c.Resources.Enabled = true },
+		"focus_out.billing_account must be": func(c *Config) {
+			c.Resources.Enabled, c.Storage, c.FocusOut = true, &component.ID{}, FocusConfig{Directory: "x"}
+		},
+		"focus_out.interval must be": func(c *Config) {
+			c.Resources.Enabled, c.Storage, c.FocusOut = true, &component.ID{}, FocusConfig{Directory: "x", BillingAccount: "a"}
+		},
 		"resources.currency must be":          func(c *Config) { c.Resources.Enabled = true; c.Resources.Currency = "" },
 		"resources.idle must be":              func(c *Config) { c.Resources.Enabled = true; c.Resources.Idle = "x" },
 		"resources.overhead_per_hour must be": func(c *Config) { c.Resources.Enabled = true; c.Resources.OverheadPerHour = -1 },

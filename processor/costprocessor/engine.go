@@ -41,6 +41,7 @@ type engine struct {
 	requests   *requestMeter
 	budgets    *budgets
 	daily      *daily
+	focusOut   *focusWriter   // nil: no files are written
 	board      board          // nil without an optimization extension
 	client     storage.Client // nil: nothing is kept over a restart
 	traceSize  ptrace.ProtoMarshaler
@@ -116,6 +117,7 @@ func newEngine(set processor.Settings, cfg *Config) (*engine, error) {
 		}
 		e.requests = newRequestMeter(cfg.MaxAccounts, cfg.Resources.MaxOperations)
 	}
+	e.focusOut = newFocusWriter(cfg, set.ID.String())
 	if e.budgets, err = newBudgets(cfg.Budgets); err != nil {
 		return nil, err
 	}
@@ -207,6 +209,7 @@ func (e *engine) stop(ctx context.Context) error {
 	e.mu.Unlock()
 	cancel()
 	<-done
+	e.exportFocus(ctx, e.now(), true)
 	e.tel.Shutdown()
 	return e.closeStorage(ctx)
 }
@@ -262,7 +265,7 @@ func (e *engine) emit(ctx context.Context) {
 	}
 	started := e.started
 	e.mu.Unlock()
-	if sink == nil && e.board == nil && e.client == nil {
+	if sink == nil && e.board == nil && e.client == nil && e.focusOut == nil {
 		return
 	}
 	now := e.now()
@@ -288,6 +291,7 @@ func (e *engine) emit(ctx context.Context) {
 	}
 	e.budgets.metrics(md, now, e.collector)
 	e.unallocatedMetrics(md, started, now)
+	e.exportFocus(ctx, now, false)
 	e.publishCosts(ctx, lines, allocated, started, now)
 	if err := e.save(ctx); err != nil {
 		e.set.Logger.Error("Costs cannot be stored; it is tried again", zap.Error(err))

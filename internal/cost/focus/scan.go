@@ -4,11 +4,9 @@
 package focus
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -66,13 +64,22 @@ func (c *Charge) Provider() string {
 }
 
 // Tags are the tags of the resource, by key as the provider writes it. The map is shared between rows: do not change it.
-func (c *Charge) Tags() map[string]string { return c.tagSet().raw }
+func (c *Charge) Tags() map[string]string { return c.tagSet("Tags").raw }
 
-// tag is the value of a tag whose name is given in normalised form.
-func (c *Charge) tag(normalized string) string { return c.tagSet().byName[normalized] }
+// AllocatedTags are the tags of what a part of a split charge was allocated to. The map is shared between rows: do not change it.
+func (c *Charge) AllocatedTags() map[string]string { return c.tagSet("AllocatedTags").raw }
 
-func (c *Charge) tagSet() *tagSet {
-	if i, ok := c.scanner.index["Tags"]; ok {
+// tag is the value of a tag whose name is given in normalised form. What a part of a split charge was allocated to comes before the
+// resource that was split.
+func (c *Charge) tag(normalized string) string {
+	if value := c.tagSet("AllocatedTags").byName[normalized]; value != "" {
+		return value
+	}
+	return c.tagSet("Tags").byName[normalized]
+}
+
+func (c *Charge) tagSet(column string) *tagSet {
+	if i, ok := c.scanner.index[column]; ok {
 		if tags := c.scanner.tags(null(c.row[i])); tags != nil {
 			return tags
 		}
@@ -258,86 +265,6 @@ func (s *Scanner) refuse(at int, reason string) error {
 	return &Refused{line, column, s.source.Columns()[at], reason}
 }
 
-// validate checks a row against FOCUS. What it finds is reported and changes nothing.
-func (s *Scanner) validate(row []string, c *Charge) {
-	for i := range s.checks {
-		k := &s.checks[i]
-		value := null(row[k.index])
-		what := ""
-		switch {
-		case value == "":
-			if !k.column.Nullable {
-				what = "not_null"
-			}
-		case k.allowed != nil:
-			if !k.allowed[value] {
-				what = "allowed_value"
-			}
-		case k.column.Currency:
-			if !isCurrency(value) {
-				what = "currency"
-			}
-		case k.column.Type == Decimal:
-			if !isDecimal(value) {
-				what = "type"
-			} else if k.column.NonNegative && value[0] == '-' {
-				what = "non_negative"
-			}
-		case k.column.Type == DateTime:
-			if !isFocusTime(value) {
-				what = "type"
-			}
-		case k.column.Type == JSON:
-			if !s.isObject(k.column, value) {
-				what = "type"
-			}
-		}
-		if what != "" {
-			line, column := s.source.Position(k.index)
-			s.found(k.column.Name, what, line, column)
-		}
-	}
-	if !c.Start.Before(c.End) {
-		s.foundAt("ChargePeriodEnd", "order")
-	}
-	if !c.BillingStart.Before(c.BillingEnd) {
-		s.foundAt("BillingPeriodEnd", "order")
-	}
-	for i := range s.products {
-		p := &s.products[i]
-		if !productHolds(null(row[p.cost]), null(row[p.price]), null(row[p.quantity])) {
-			line, column := s.source.Position(p.cost)
-			name, what, _ := strings.Cut(p.rule, ".")
-			s.found(name, what, line, column)
-		}
-	}
-}
-
-func (s *Scanner) foundAt(column, what string) {
-	line, at := s.source.Position(s.index[column])
-	s.found(column, what, line, at)
-}
-
-// productHolds says whether cost is price times quantity, within the rounding of the last digit that the bill shows or a millionth.
-func productHolds(cost, price, quantity string) bool {
-	if cost == "" || price == "" || quantity == "" || cost == "0" {
-		return true
-	}
-	c, err1 := money.Parse(cost)
-	p, err2 := money.Parse(price)
-	q, err3 := money.Parse(quantity)
-	if err := errors.Join(err1, err2, err3); err != nil || c.IsZero() {
-		return true // reported as a wrong type; costs of 0 are discounted or covered
-	}
-	tolerance := c.Abs().Times(millionth)
-	if tolerance.Cmp(tiny) < 0 {
-		tolerance = tiny
-	}
-	return p.Times(q).Minus(c).Abs().Cmp(tolerance) <= 0
-}
-
-var millionth, tiny = money.MustParse("1e-6"), money.MustParse("1e-9")
-
 // Report is what was seen so far; ask for it after the last row.
 func (s *Scanner) Report() Report {
 	r := s.report
@@ -346,142 +273,6 @@ func (s *Scanner) Report() Report {
 	}
 	slices.SortFunc(r.Findings, func(a, b Finding) int { return strings.Compare(a.Rule, b.Rule) })
 	return r
-}
-
-var errTime = errors.New("not a date and time")
-
-// layouts of times: FOCUS's own first, then what exports really write.
-var layouts = []string{
-	"2006-01-02T15:04:05Z", time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04:05.999999999",
-	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 MST", "2006-01-02",
-}
-
-func (s *Scanner) time(text string) (time.Time, error) {
-	if t, ok := s.times[text]; ok {
-		return t, nil
-	}
-	value := null(text)
-	for _, layout := range layouts {
-		t, err := time.Parse(layout, value)
-		if err != nil || t.Year() < 1990 || t.Year() > 2200 {
-			continue
-		}
-		t = t.UTC()
-		if len(s.times) < maxMemo {
-			s.times[strings.Clone(text)] = t
-		}
-		return t, nil
-	}
-	return time.Time{}, fmt.Errorf("%w: %q", errTime, clip(value))
-}
-
-// tags reads a JSON object of tags; one without its braces, as some exports write it, is accepted. Anything else is nil.
-func (s *Scanner) tags(text string) *tagSet {
-	if text == "" {
-		return nil
-	}
-	if tags, ok := s.tagCache[text]; ok {
-		return tags
-	}
-	tags := parseTags(text)
-	if len(s.tagCache) < maxMemo {
-		s.tagCache[strings.Clone(text)] = tags
-	}
-	return tags
-}
-
-func parseTags(text string) *tagSet {
-	var object map[string]any
-	if json.Unmarshal([]byte(text), &object) != nil && json.Unmarshal([]byte("{"+text+"}"), &object) != nil {
-		return nil
-	}
-	tags := &tagSet{raw: make(map[string]string, len(object)), byName: make(map[string]string, len(object))}
-	for _, key := range slices.Backward(slices.Sorted(maps.Keys(object))) {
-		value, ok := object[key].(string)
-		if !ok && object[key] != nil {
-			b, err := json.Marshal(object[key])
-			if err != nil {
-				continue
-			}
-			value = string(b)
-		}
-		tags.raw[key] = value
-		if value = strings.TrimSpace(value); value != "" {
-			tags.byName[normalizeTag(key)] = value
-		}
-	}
-	return tags
-}
-
-func (s *Scanner) isObject(c *Column, value string) bool {
-	if c.Name == "Tags" {
-		return s.tags(value) != nil && value[0] == '{'
-	}
-	return json.Valid([]byte(value))
-}
-
-// null is "" for what bills write where there is no value.
-func null(s string) string {
-	if s == "NULL" || s == "null" || s == "Null" {
-		return ""
-	}
-	return s
-}
-
-func isCurrency(s string) bool {
-	if len(s) != 3 {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < 'A' || s[i] > 'Z' {
-			return false
-		}
-	}
-	return true
-}
-
-// isDecimal is the syntax of a decimal number, without its value.
-func isDecimal(s string) bool {
-	digits, i := 0, 0
-	if s[0] == '-' || s[0] == '+' {
-		i++
-	}
-	for dot := false; i < len(s); i++ {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9':
-			digits++
-		case c == '.' && !dot:
-			dot = true
-		case (c == 'e' || c == 'E') && digits > 0:
-			_, err := money.Parse(s)
-			return err == nil
-		default:
-			return false
-		}
-	}
-	return digits > 0
-}
-
-// isFocusTime is YYYY-MM-DDThh:mm:ssZ (FOCUS, attribute Date/Time Format), with or without a fraction.
-func isFocusTime(s string) bool {
-	const shape = "0000-00-00T00:00:00"
-	if len(s) < len(shape)+1 || s[len(s)-1] != 'Z' {
-		return false
-	}
-	for i := range len(shape) {
-		digit := s[i] >= '0' && s[i] <= '9'
-		if digit != (shape[i] == '0') || !digit && s[i] != shape[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func clip(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "…"
-	}
-	return s
 }
 
 // ReadAll calls f for every charge of a source and reports.

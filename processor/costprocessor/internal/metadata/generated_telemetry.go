@@ -34,6 +34,7 @@ type TelemetryBuilder struct {
 	CostCacheMisses      metric.Int64Counter
 	CostDroppedRecords   metric.Int64Counter
 	CostEmitFailures     metric.Int64Counter
+	CostFocusFiles       metric.Int64Counter
 	CostRecords          metric.Int64Counter
 	CostRuleErrors       metric.Int64Counter
 	CostSeriesActive     metric.Int64ObservableGauge
@@ -162,6 +163,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_cost_emit_failures",
 		metric.WithDescription("Emissions of cost metrics that the next component refused. The totals are cumulative and go out with the next emission. [Alpha]"),
 		metric.WithUnit("{emission}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CostFocusFiles, err = builder.meter.Int64Counter(
+		"otelcol_cost_focus_files",
+		metric.WithDescription("FOCUS files written, by outcome (success, failure). After a failure the file before stays. [Alpha]"),
+		metric.WithUnit("{file}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CostRecords, err = builder.meter.Int64Counter(

@@ -36,6 +36,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.CostCacheMisses.Add(context.Background(), 1)
 	tb.CostDroppedRecords.Add(context.Background(), 1)
 	tb.CostEmitFailures.Add(context.Background(), 1)
+	tb.CostFocusFiles.Add(context.Background(), 1)
 	tb.CostRecords.Add(context.Background(), 1)
 	tb.CostRuleErrors.Add(context.Background(), 1)
 	tb.CostSeriesOverflow.Add(context.Background(), 1)
@@ -59,6 +60,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCostEmitFailures(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCostFocusFiles(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCostRecords(t, testTel,
