@@ -44,6 +44,8 @@ type Config struct {
 	ReloadInterval time.Duration `mapstructure:"reload_interval"`
 	// Objectives are the objectives of the book.
 	Objectives []ObjectiveConfig `mapstructure:"objectives"`
+	// Maintenance is time, announced ahead, in which objectives are frozen.
+	Maintenance []MaintenanceConfig `mapstructure:"maintenance"`
 }
 
 // AlertConfig is one multi-window burn-rate rule.
@@ -105,6 +107,7 @@ func (c *Config) book() (slo.Settings, []slo.Objective, error) {
 		return settings, nil, err
 	}
 	d, err := c.read()
+	settings.Maintenance = d.maintenance
 	return settings, d.objectives, err
 }
 

@@ -90,6 +90,18 @@ func TestEveryKeyIsRead(t *testing.T) {
 		},
 	}, objectives)
 
+	maintained := load(t, "slo/maintenance")
+	require.NoError(t, confmap.Validate(maintained))
+	settings, _, err = maintained.book()
+	require.NoError(t, err)
+	assert.Equal(t, []slo.Maintenance{
+		{Name: "release 41", Objectives: []string{"checkout"}, Start: "2026-11-24 22:00", Length: slo.Duration(time.Hour), Effect: slo.EffectMute},
+		{
+			Name: "backup", Services: []string{"cart", "billing"}, Start: "2026-01-04 02:30", Zone: "Europe/Berlin", Length: slo.Duration(90 * time.Minute),
+			Every: 1, Unit: slo.UnitWeek, Until: "2027-01-01",
+		},
+	}, settings.Maintenance)
+
 	custom := load(t, "slo/custom")
 	require.NoError(t, confmap.Validate(custom))
 	assert.Equal(t, 30*time.Second, custom.SnapshotInterval)
@@ -202,6 +214,15 @@ func TestWrongConfigurationsAreRefusedByKeyAndValue(t *testing.T) {
 		},
 		`composite takes the place of an indicator (got "spans.latency")`: func(c *Config) {
 			c.Objectives[1].Composite = []ComponentConfig{{Objective: "a"}, {Objective: "y"}}
+		},
+		`maintenance[0]: calendar: want a period such as 1d, 1w, 1M, 1Q or 1Y (got "weekly")`: func(c *Config) {
+			c.Maintenance = []MaintenanceConfig{{Name: "m", Start: "2026-01-01", Length: slo.Duration(time.Hour), Every: "weekly"}}
+		},
+		"maintenance[0]: maintenance m: length must be between 1m and 31d (got 0s)": func(c *Config) {
+			c.Maintenance = []MaintenanceConfig{{Name: "m", Start: "2026-01-01"}}
+		},
+		`maintenance m: there is no objective "x"`: func(c *Config) {
+			c.Maintenance = []MaintenanceConfig{{Name: "m", Start: "2026-01-01", Length: slo.Duration(time.Hour), Objectives: []string{"x"}}}
 		},
 		"alert rule r: severity must be page or ticket": func(c *Config) { c.Alerts = []AlertConfig{{Name: "r"}} },
 	} {

@@ -66,6 +66,7 @@ func newExtension(cfg *Config, set extension.Settings) (*sloExtension, error) {
 	if err != nil {
 		return nil, err
 	}
+	settings.Maintenance = defined.maintenance
 	engine, err := slo.New(settings, defined.objectives)
 	if err != nil {
 		return nil, err
@@ -195,6 +196,7 @@ func (x *sloExtension) observe() error {
 		}),
 		x.telemetry.RegisterExtensionSloGroupsEvictedCallback(total(func(s slo.Stats) uint64 { return s.GroupsEvicted })),
 		x.telemetry.RegisterExtensionSloSourcesEvictedCallback(total(func(s slo.Stats) uint64 { return s.SourcesEvicted })),
+		x.telemetry.RegisterExtensionSloEventsExcludedCallback(total(func(s slo.Stats) uint64 { return s.EventsExcluded })),
 		x.telemetry.RegisterExtensionSloSlicesDroppedCallback(total(func(s slo.Stats) uint64 { return s.SlicesDropped })),
 		x.telemetry.RegisterExtensionSloSlicesTooOldCallback(total(func(s slo.Stats) uint64 { return s.CommittedTooOld })),
 		x.telemetry.RegisterExtensionSloTransitionsDroppedCallback(total(func(s slo.Stats) uint64 { return s.TransitionsDropped })),

@@ -21,7 +21,7 @@ const inLine = "openslo"
 
 var (
 	errNoFile     = errors.New("files: no file matches")
-	errDocument   = errors.New("is neither an OpenSLO document nor a mapping with the key objectives")
+	errDocument   = errors.New("is neither an OpenSLO document nor a mapping with the key objectives or maintenance")
 	errComparison = errors.New("op and value compare the duration of spans, a histogram or a gauge")
 	errUnit       = errors.New("unit must be ns, us, ms, s or m beside spans, so that value is a duration")
 )
@@ -29,6 +29,7 @@ var (
 // definitions are the objectives of a configuration and of the files it names.
 type definitions struct {
 	objectives  []slo.Objective
+	maintenance []slo.Maintenance
 	warnings    []openslo.Problem
 	fingerprint [sha256.Size]byte // of all files
 }
@@ -42,6 +43,13 @@ func (c *Config) read() (definitions, error) {
 			return d, fmt.Errorf("objectives[%d] %s: %w", i, oc.Name, err)
 		}
 		d.objectives = append(d.objectives, o)
+	}
+	for i, mc := range c.Maintenance {
+		m, err := mc.maintenance()
+		if err != nil {
+			return d, fmt.Errorf("maintenance[%d]: %w", i, err)
+		}
+		d.maintenance = append(d.maintenance, m)
 	}
 	sources, err := c.sources()
 	if err != nil {
@@ -60,9 +68,7 @@ func (c *Config) read() (definitions, error) {
 				documents = append(documents, document)
 				continue
 			}
-			own, err := ownObjectives(document)
-			faults = append(faults, err)
-			d.objectives = append(d.objectives, own...)
+			faults = append(faults, d.readOwn(document))
 		}
 	}
 	hash.Sum(d.fingerprint[:0])
@@ -114,30 +120,37 @@ func (c *Config) sources() ([]openslo.Source, error) {
 	return out, nil
 }
 
-// ownObjectives reads a document with objectives as the configuration has them.
-func ownObjectives(d openslo.Document) ([]slo.Objective, error) {
+// readOwn reads a document with objectives or maintenance as the configuration has them.
+func (d *definitions) readOwn(document openslo.Document) error {
 	var raw map[string]any
-	if err := d.Node.Decode(&raw); err != nil || !d.Has("objectives") {
-		return nil, fmt.Errorf("%s: a document %w", d.Position, errDocument)
+	if err := document.Node.Decode(&raw); err != nil || !document.Has("objectives") && !document.Has("maintenance") {
+		return fmt.Errorf("%s: a document %w", document.Position, errDocument)
 	}
 	var own struct {
-		Objectives []ObjectiveConfig `mapstructure:"objectives"`
+		Objectives  []ObjectiveConfig   `mapstructure:"objectives"`
+		Maintenance []MaintenanceConfig `mapstructure:"maintenance"`
 	}
 	if err := confmap.NewFromStringMap(raw).Unmarshal(&own); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Position, err)
+		return fmt.Errorf("%s: %w", document.Position, err)
 	}
-	out := make([]slo.Objective, 0, len(own.Objectives))
 	for i, oc := range own.Objectives {
 		o, err := oc.objective()
 		if err == nil {
 			err = o.Validate()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: objectives[%d] %s: %w", d.Position, i, oc.Name, err)
+			return fmt.Errorf("%s: objectives[%d] %s: %w", document.Position, i, oc.Name, err)
 		}
-		out = append(out, o)
+		d.objectives = append(d.objectives, o)
 	}
-	return out, nil
+	for i, mc := range own.Maintenance {
+		m, err := mc.maintenance()
+		if err != nil {
+			return fmt.Errorf("%s: maintenance[%d]: %w", document.Position, i, err)
+		}
+		d.maintenance = append(d.maintenance, m)
+	}
+	return nil
 }
 
 // complete makes the indicator of an OpenSLO definition.

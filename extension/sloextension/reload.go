@@ -67,7 +67,7 @@ func (x *sloExtension) redefine(ctx context.Context, d definitions) error {
 		}
 		get = func(key string) ([]byte, error) { return x.client.Get(ctx, key) }
 	}
-	damaged, err := x.engine.Redefine(d.objectives, get)
+	damaged, err := x.engine.Redefine(d.objectives, d.maintenance, get)
 	x.lost(ctx, damaged)
 	return err
 }

@@ -171,6 +171,16 @@ func TestChangedFilesAreReadAnewAndWrongOnesAreNot(t *testing.T) {
 		feed()
 		settle(one("0.9"))
 		assert.Equal(t, map[string]float64{"a": 2, "b": 3}, counts(), "an objective that comes back finds its state in storage")
+
+		year := `{name: m, start: "1999-01-01", length: 31d, every: 1Y, until: "2100-01-01"}`
+		settle(one("0.9") + "\nmaintenance: [" + year + "]\n")
+		assert.Equal(t, []string{"m", "m"}, []string{x.Statuses()[0].Maintenance, x.Statuses()[1].Maintenance}, "the fake clock begins in January 2000")
+		feed()
+		assert.Equal(t, map[string]float64{"a": 2, "b": 3}, counts())
+		settle(one("0.9") + "\nmaintenance: [{name: m, objectives: [c], start: \"1999-01-01\", length: 1h}]\n")
+		assert.Equal(t, "m", x.Statuses()[0].Maintenance, "c is not there: all stays")
+		settle(one("0.9"))
+		assert.Empty(t, x.Statuses()[0].Maintenance)
 		require.NoError(t, x.Shutdown(t.Context()))
 		require.NoError(t, tel.Shutdown(t.Context()))
 	})

@@ -23,8 +23,9 @@ func (e *Engine) commitTallyLocked(t *Tally, now int64) {
 	for _, s := range t.sources {
 		e.observeLocked(s)
 	}
-	for _, start := range t.seen {
-		e.coverage.mark(start)
+	for _, s := range t.seen {
+		start := s.start
+		e.coverage.mark(s.service, start)
 		// A slice far behind the others comes from a wrong clock, and does not make the book any older.
 		if e.edge == noTime || start >= e.edge-int64(e.settings.MaxLateness)-int64(e.fine) {
 			e.first = min(e.first, start)
@@ -126,11 +127,15 @@ func (e *Engine) evictGroupLocked(o *objective) bool {
 
 func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []contribution) {
 	g.dirty = true
-	for _, x := range entry.exemplars {
-		g.exemplars.add(x)
+	counted := entry.slices
+	if len(e.freezes) > 0 {
+		counted = e.excludeLocked(o, g, entry.slices)
 	}
-	if len(entry.slices) > 0 {
-		generation := floorDiv(entry.slices[len(entry.slices)-1].start, e.generation())
+	if len(counted) > 0 {
+		for _, x := range entry.exemplars {
+			g.exemplars.add(x)
+		}
+		generation := floorDiv(counted[len(counted)-1].start, e.generation())
 		for _, p := range entry.parts {
 			if p.good != 0 || p.bad != 0 {
 				g.contributors.add(generation, tallied{contribution: values[p.id], good: p.good, bad: p.bad})
@@ -138,9 +143,11 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 		}
 	}
 	for _, s := range entry.sampled {
-		o.addSampled(g, s)
+		if len(e.freezes) == 0 || !e.excludedLocked(o, g, s.start) {
+			o.addSampled(g, s)
+		}
 	}
-	for _, s := range entry.slices {
+	for _, s := range counted {
 		if !o.addCounts(g, s.start, s.Counts) {
 			e.stats.CommittedTooOld++
 			continue

@@ -67,12 +67,19 @@ func New(settings Settings, objectives []Objective) (*Engine, error) {
 		settings: settings, wake: make(chan struct{}, 1), sources: map[uint64]int64{}, orphans: map[string]orphan{}, edge: noTime, now: noTime, first: math.MaxInt64,
 	}
 	e.fine = e.fineOf(objectives)
+	var err error
+	if e.freezes, err = compileMaintenance(settings.Maintenance); err != nil {
+		return nil, err
+	}
 	defined, err := e.define(objectives)
 	if err != nil {
 		return nil, err
 	}
+	if err := defined.checkMaintenance(e.freezes); err != nil {
+		return nil, err
+	}
 	e.objectives, e.byName = defined.objectives, defined.byName
-	e.coverage = newCoverage(newLayout(e.fine, e.allWindows(), settings.MaxLateness+settings.AbsentAfter), settings.AbsentAfter)
+	e.coverage = newCoverage(e.fine, settings.AbsentAfter)
 	return e, nil
 }
 
@@ -169,21 +176,6 @@ func (o *objective) reach() time.Duration {
 		return o.Calendar.longest()
 	}
 	return time.Duration(o.Window)
-}
-
-// allWindows are the windows anything in the book looks at.
-func (e *Engine) allWindows() []time.Duration {
-	var all []time.Duration
-	for _, o := range e.objectives {
-		all = append(all, o.reach())
-		for _, w := range o.profile.Windows {
-			all = append(all, time.Duration(w))
-		}
-	}
-	for _, w := range e.settings.Profile.Windows {
-		all = append(all, time.Duration(w))
-	}
-	return all
 }
 
 func (e *Engine) newGroup(o *objective, key string, values []string) *group {

@@ -37,6 +37,7 @@ type Engine struct {
 	mu          sync.Mutex // guards all below
 	objectives  []*objective
 	byName      map[string]int
+	freezes     []*freeze         // maintenance, each with the period it was last asked for
 	orphans     map[string]orphan // stored state of objectives that are not defined, by digest
 	condemned   []string          // keys of stored parts to delete with the next snapshot
 	sources     map[uint64]int64  // watermark of each source: its latest event time
@@ -63,6 +64,7 @@ type Stats struct {
 	GroupsEvicted      uint64
 	SourcesEvicted     uint64
 	CommittedTooOld    uint64
+	EventsExcluded     uint64 // left out for maintenance, as seen
 }
 
 // firing is a group with an open alert.
@@ -136,6 +138,10 @@ func (e *Engine) Advance(now time.Time) {
 	e.forgetOrphansLocked(now)
 	if e.edge == noTime {
 		return
+	}
+	if now.UnixNano() < e.arrived {
+		e.arrived = now.UnixNano() // the clock was put back: silence is counted from there
+		e.moved = true
 	}
 	if silent := now.UnixNano() - e.arrived; e.arrived != 0 && silent > 2*int64(e.fine) {
 		e.now = e.edge + silent

@@ -12,6 +12,9 @@ import (
 func (e *Engine) judgeLocked(o *objective, g *group) {
 	end := g.edge + int64(e.fine) - 1
 	for i, rule := range o.profile.Rules {
+		if len(e.freezes) > 0 && e.heldLocked(o, g, g.latest, rule.Short) {
+			continue
+		}
 		r := reading{
 			short: o.counted(g, end, time.Duration(rule.Short)), threshold: o.thresholds[i], slice: g.edge, at: g.latest,
 		}
@@ -40,6 +43,9 @@ func (e *Engine) expireLocked() {
 }
 
 func (e *Engine) expireGroupLocked(o *objective, g *group, now int64) {
+	if e.frozenLocked(o, g, now) != "" {
+		return
+	}
 	for i, rule := range o.profile.Rules {
 		if !g.alerts[i].firing || now-g.latest <= int64(rule.Long) {
 			continue
@@ -60,7 +66,7 @@ func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, rea
 		At: unix(r.at), StartedAt: unix(g.alerts[rule].startedAt), Threshold: r.threshold,
 		BurnLong: burnOf(r.long, o.Target), BurnShort: burnOf(r.short, o.Target),
 		BudgetRemaining: o.remaining(g, r.at),
-		Coverage:        e.coverage.share(r.at, time.Duration(long)),
+		Coverage:        e.coverage.share(o.service(g), r.at, time.Duration(long)),
 		Good:            r.long.Good.Float(), Bad: r.long.Bad.Float(),
 		Exemplars: g.exemplars.recent(r.at-int64(long), AlertExemplars),
 		digest:    o.digest, key: g.key,

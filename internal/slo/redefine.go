@@ -25,12 +25,19 @@ type orphan struct {
 // Generation counts the changes of the objectives. Whoever compiled them compiles anew when it has changed.
 func (e *Engine) Generation() uint64 { return e.generations.Load() }
 
-// Redefine puts other objectives in the place of those there are, or leaves everything as it was and says why. An objective keeps its state
+// Redefine puts other objectives and maintenance in the place of those there are, or leaves everything as it was and says why. An objective keeps its state
 // and its index when its Digest stays; one that comes back is restored from get, which may be nil where nothing is stored. What get
 // should find must have been written before: the caller saves the book first.
-func (e *Engine) Redefine(objectives []Objective, get func(key string) ([]byte, error)) (damaged []error, err error) {
+func (e *Engine) Redefine(objectives []Objective, maintenance []Maintenance, get func(key string) ([]byte, error)) (damaged []error, err error) {
 	fresh, err := e.define(objectives)
 	if err != nil {
+		return nil, err
+	}
+	freezes, err := compileMaintenance(maintenance)
+	if err != nil {
+		return nil, err
+	}
+	if err := fresh.checkMaintenance(freezes); err != nil {
 		return nil, err
 	}
 	if fine := e.fineOf(objectives); fine != e.fine {
@@ -43,7 +50,7 @@ func (e *Engine) Redefine(objectives []Objective, get func(key string) ([]byte, 
 		return nil, err
 	}
 	old := e.objectives
-	e.objectives, e.byName = list, byName
+	e.objectives, e.byName, e.freezes = list, byName, freezes
 	e.firing = nil
 	for i, o := range list {
 		switch {

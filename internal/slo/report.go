@@ -47,7 +47,7 @@ func (e *Engine) unseenLocked(o *objective) Status {
 	s.Service = o.Service
 	s.State, s.Reason = StateInsufficientData, o.NotComputable
 	if e.now != noTime {
-		s.Coverage = e.coverage.share(e.now, time.Duration(o.Window))
+		s.Coverage = e.coverage.share(o.Service, e.now, time.Duration(o.Window))
 	}
 	for _, w := range o.profile.Windows {
 		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String()})
@@ -85,7 +85,7 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 	}
 	b := o.budget(g, at)
 	s.Good, s.Bad = b.Good.Float(), b.Bad.Float()
-	s.Coverage = e.coverage.share(e.now, window)
+	s.Coverage = e.coverage.share(s.Service, e.now, window)
 	for _, w := range o.profile.Windows {
 		s.BurnRates = append(s.BurnRates, BurnRate{Window: w.String(), Rate: burnOf(o.counted(g, at, time.Duration(w)), o.Target)})
 	}
@@ -95,7 +95,7 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 			s.Alerts = append(s.Alerts, FiringAlert{Name: r.Name, Severity: r.Severity, Since: unix(a.startedAt)})
 		}
 	}
-	known := b.remaining != nil && e.coverage.time(e.now, time.Duration(o.Window)) >= e.settings.Profile.shortest()
+	known := b.remaining != nil && e.coverage.time(s.Service, e.now, time.Duration(o.Window)) >= e.settings.Profile.shortest()
 	if known {
 		s.Compliance, s.BudgetRemaining = b.compliance, b.remaining
 	}
@@ -105,13 +105,16 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 	if bound, ok := o.thresholdError(at); ok {
 		s.ThresholdError = &bound
 	}
+	s.Maintenance = e.frozenLocked(o, g, e.now)
 	s.State = e.stateLocked(known, s)
 	return s
 }
 
 func (e *Engine) stateLocked(known bool, s Status) State {
 	switch {
-	case !e.coverage.at(e.now):
+	case s.Maintenance != "":
+		return StateFrozen
+	case !e.coverage.at(s.Service, e.now):
 		if known || len(s.Alerts) > 0 {
 			return StateFrozen
 		}

@@ -21,6 +21,8 @@ type Settings struct {
 	FalseAlerts float64
 	// MinBadEvents is the least number of bad events, as seen, in the long window of a firing rule.
 	MinBadEvents uint32
+	// Maintenance is when objectives are frozen.
+	Maintenance []Maintenance
 	// Contributors are the attributes whose worst values an alert names.
 	Contributors []string
 }
@@ -52,5 +54,6 @@ func (s Settings) Validate() error {
 	case len(s.Contributors) > 16:
 		return fmt.Errorf("%w: contributors takes at most 16 attributes (got %d)", errSettings, len(s.Contributors))
 	}
-	return nil
+	_, err := compileMaintenance(s.Maintenance)
+	return err
 }

@@ -4,6 +4,7 @@ package slo
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -35,7 +36,10 @@ func (e *Engine) convincingLocked(o *objective, g *group, end int64, long time.D
 	weight := float64(recent.Bad) / float64(recent.BadN)
 	p := healthyBurn * (1 - o.Target)
 	window := min(time.Duration(o.Window), 30*Day)
-	observed := max(e.coverage.time(end, window), e.fine)
+	if o.calendar != nil {
+		window = time.Duration(slices.Max(o.profile.Windows)) // of longer ones only the sum of the period is kept
+	}
+	observed := max(e.coverage.time(o.service(g), end, window), e.fine)
 	monthly := float64(o.counted(g, end, window).Total()) / weight * float64(30*Day) / float64(observed)
 	t := newChance(p, e.settings.FalseAlerts/max(p*monthly, 1e-9))
 	convinced := func(c Counts) bool {

@@ -58,6 +58,8 @@ type Status struct {
 	Alerts []FiringAlert `json:"alerts,omitempty"`
 	// Rules are the alert rules of the objective, firing or not.
 	Rules []Rule `json:"-"`
+	// Maintenance names the maintenance the objective is frozen for.
+	Maintenance string `json:"maintenance,omitempty"`
 	// AsOf is the event time (the book's watermark) the snapshot was taken at.
 	AsOf time.Time `json:"as_of"`
 }

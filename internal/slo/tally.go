@@ -27,7 +27,8 @@ type Tally struct {
 	marked  map[uint64]int // where a source is in sources
 	fine    int64
 	current SliceSpan
-	seen    []int64 // slices in which anything was observed
+	seen    []sighting // slices in which anything was observed
+	service string     // whose telemetry is being read
 	key     []byte
 	record  encoder // for the journal
 	doubts  []doubt
@@ -101,11 +102,25 @@ func (t *Tally) Reset() {
 	}
 	t.sources = t.sources[:0]
 	clear(t.marked)
+	clear(t.seen) // a name may pin a whole request
 	t.seen = t.seen[:0]
+	t.service = ""
 	t.doubts = t.doubts[:0]
 	clear(t.interned)
 	clear(t.values)
 	t.values = t.values[:0]
+	t.current = SliceSpan{1, 0}
+}
+
+// sighting says that a service was observed in the slice that starts at start.
+type sighting struct {
+	service string
+	start   int64
+}
+
+// Service says whose telemetry the following events are; empty where it does not tell.
+func (t *Tally) Service(name string) {
+	t.service = clean(cut(name))
 	t.current = SliceSpan{1, 0}
 }
 
@@ -116,8 +131,8 @@ func (t *Tally) Slice(at int64) SliceSpan {
 	}
 	start := floorDiv(at, t.fine) * t.fine
 	t.current = SliceSpan{start, start + t.fine}
-	if len(t.seen) < maxTallyEntries && !slices.Contains(t.seen, start) {
-		t.seen = append(t.seen, start)
+	if s := (sighting{t.service, start}); len(t.seen) < maxTallyEntries && !slices.Contains(t.seen, s) {
+		t.seen = append(t.seen, s)
 	}
 	return t.current
 }

@@ -184,6 +184,7 @@ func (j *judge) enter(attributes pcommon.Map, ix *index, now time.Time, counting
 	j.read(&j.resource, attributes)
 	j.event.stamp++
 	service, _ := j.resource.get(slotService)
+	j.tally.Service(service)
 	j.active = j.active[:0]
 	for _, r := range ix.rules(service) {
 		j.activate(r)

@@ -28,6 +28,7 @@ type TelemetryBuilder struct {
 	meter                          metric.Meter
 	mu                             sync.Mutex
 	registrations                  []metric.Registration
+	ExtensionSloEventsExcluded     metric.Int64ObservableCounter
 	ExtensionSloGroups             metric.Int64ObservableGauge
 	ExtensionSloGroupsEvicted      metric.Int64ObservableCounter
 	ExtensionSloJournalBytes       metric.Int64Counter
@@ -53,6 +54,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterExtensionSloEventsExcludedCallback sets callback for observable ExtensionSloEventsExcluded metric.
+func (builder *TelemetryBuilder) RegisterExtensionSloEventsExcludedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionSloEventsExcluded, obs: o})
+		return nil
+	}, builder.ExtensionSloEventsExcluded)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterExtensionSloGroupsCallback sets callback for observable ExtensionSloGroups metric.
@@ -203,6 +219,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ExtensionSloEventsExcluded, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_slo_events_excluded",
+		metric.WithDescription("Events left out of every budget, because they fell into maintenance that excludes them. [Alpha]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExtensionSloGroups, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_slo_groups",
 		metric.WithDescription("Groups an objective holds, the overflow group aside. Its bound is max_groups. [Alpha]"),
