@@ -4,8 +4,6 @@ package optimizerconnector
 
 import (
 	"context"
-	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -15,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadata"
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/detect/canary"
 	"github.com/pitwall-io/pitwall/internal/verdict/track"
@@ -25,9 +24,8 @@ type canaryAdapter struct {
 	*canary.Detector
 	surroundings
 
-	mu sync.Mutex
-	// cpu is what each instance's cumulative CPU time was last, by service, version and instance.
-	cpu map[cpuSource]cpuReading
+	// cpu is of those versions alone that are compared.
+	cpu *cpuTimes
 }
 
 var (
@@ -36,18 +34,8 @@ var (
 	_ recordReader = (*canaryAdapter)(nil)
 )
 
-type cpuSource struct{ service, namespace, environment, version, instance string }
-
-type cpuReading struct {
-	at      int64
-	seconds float64
-}
-
-// maxCPUSources bounds the instances whose CPU time is remembered; only those of versions that are compared are.
-const maxCPUSources = 4096
-
 func newCanaryAdapter(s surroundings) detect.Detector {
-	return &canaryAdapter{Detector: canary.New(s.cfg.Canary.settings()), surroundings: s, cpu: map[cpuSource]cpuReading{}}
+	return &canaryAdapter{Detector: canary.New(s.cfg.Canary.settings()), surroundings: s, cpu: newCPUTimes(4096)}
 }
 
 // tick reports what was left out since the last one.
@@ -55,9 +43,13 @@ func (c *canaryAdapter) tick(time.Time) {
 	tracker := c.Lock()
 	lost := tracker.TakeLost()
 	c.Unlock()
+	reportLosses(c.telemetry, lost[:])
+}
+
+func reportLosses(telemetry *metadata.TelemetryBuilder, lost []uint64) {
 	for reason, n := range lost {
 		if n > 0 {
-			c.telemetry.OptimizerComparisonLosses.Add(context.Background(), int64(n),
+			telemetry.OptimizerComparisonLosses.Add(context.Background(), int64(n),
 				metric.WithAttributes(attribute.String("loss_reason", track.Losses[reason])))
 		}
 	}
@@ -103,6 +95,11 @@ func usable(ts pcommon.Timestamp, limit int64) (int64, bool) {
 	return at, at > 0 && at <= limit
 }
 
+// duration is negative for a span that ends before it starts; it counts as the shortest there is.
+func duration(span ptrace.Span) time.Duration {
+	return time.Duration(span.EndTimestamp()) - time.Duration(span.StartTimestamp())
+}
+
 func (c *canaryAdapter) readTraces(td ptrace.Traces) {
 	limit := c.limit()
 	tracker := c.Lock()
@@ -128,8 +125,7 @@ func (c *canaryAdapter) readTraces(td ptrace.Traces) {
 					}
 					arm.From(id.instance, end)
 				}
-				d := time.Duration(span.EndTimestamp()) - time.Duration(span.StartTimestamp())
-				arm.Observe(end, d, span.Status().Code() == ptrace.StatusCodeError, span.TraceID())
+				arm.Observe(end, duration(span), span.Status().Code() == ptrace.StatusCodeError, span.TraceID())
 			}
 		}
 	}
@@ -162,16 +158,6 @@ func (c *canaryAdapter) readLogs(ld plog.Logs) bool {
 	}
 	return false
 }
-
-// The metrics that say what an instance uses, where a resource reports several the first one seen counts.
-var (
-	memoryMetrics = map[string]bool{
-		"container.memory.working_set": true, "k8s.pod.memory.working_set": true, "container.memory.usage": true,
-		"k8s.pod.memory.usage": true, "process.memory.usage": true,
-	}
-	cpuMetrics     = map[string]bool{"container.cpu.usage": true, "k8s.pod.cpu.usage": true, "k8s.container.cpu.usage": true}
-	cpuTimeMetrics = map[string]bool{"container.cpu.time": true, "k8s.pod.cpu.time": true, "process.cpu.time": true}
-)
 
 func (c *canaryAdapter) readMetrics(md pmetric.Metrics) {
 	limit := c.limit()
@@ -214,57 +200,9 @@ func use(arm *track.Arm, resource track.Resource, m pmetric.Metric, limit int64)
 	}
 }
 
-// useTime makes cores of cumulative CPU seconds: the difference to the reading before, over the time between.
 func (c *canaryAdapter) useTime(id identity, arm *track.Arm, m pmetric.Metric, limit int64) {
-	if m.Type() != pmetric.MetricTypeSum || m.Sum().AggregationTemporality() != pmetric.AggregationTemporalityCumulative {
-		return
+	at, cores, ok := c.cpu.cores(id, m, limit)
+	if at != 0 && arm.Unit(track.CPU, m.Name(), m.Unit(), at) && ok {
+		arm.Use(track.CPU, at, cores)
 	}
-	var now cpuReading
-	for _, p := range points(m) { // user and system time, each a point
-		at, ok := usable(p.Timestamp(), limit)
-		if !ok {
-			return
-		}
-		now.at = max(now.at, at)
-		now.seconds += value(p)
-	}
-	if now.at == 0 || !arm.Unit(track.CPU, m.Name(), m.Unit(), now.at) {
-		return
-	}
-	source := cpuSource{id.key.Service, id.key.Namespace, id.key.Environment, id.version, id.instance}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last, known := c.cpu[source]
-	if !known {
-		if len(c.cpu) >= maxCPUSources {
-			clear(c.cpu)
-		}
-		source = cpuSource{
-			strings.Clone(source.service), strings.Clone(source.namespace), strings.Clone(source.environment),
-			strings.Clone(source.version), strings.Clone(source.instance),
-		}
-	}
-	c.cpu[source] = now
-	// Less than before is a restart: there is no difference to take.
-	if known && now.at > last.at && !(now.seconds < last.seconds) {
-		arm.Use(track.CPU, now.at, (now.seconds-last.seconds)/time.Duration(now.at-last.at).Seconds())
-	}
-}
-
-// points returns the number points of a gauge or a sum.
-func points(m pmetric.Metric) func(func(int, pmetric.NumberDataPoint) bool) {
-	switch m.Type() {
-	case pmetric.MetricTypeGauge:
-		return m.Gauge().DataPoints().All()
-	case pmetric.MetricTypeSum:
-		return m.Sum().DataPoints().All()
-	}
-	return func(func(int, pmetric.NumberDataPoint) bool) {}
-}
-
-func value(p pmetric.NumberDataPoint) float64 {
-	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
-		return float64(p.IntValue())
-	}
-	return p.DoubleValue()
 }

@@ -25,6 +25,8 @@ var makers = []func(surroundings) detect.Detector{
 	newCardinalityAdapter,
 	newDeliveryAdapter,
 	newCanaryAdapter,
+	newRegressionAdapter,
+	newFlagImpactAdapter,
 	newOutcomeAdapter,
 	func(s surroundings) detect.Detector {
 		return conflict.New(conflict.Settings{MaxFields: s.cfg.MaxActiveSignals, Cooldown: conflictCooldown})

@@ -4,10 +4,11 @@ package verdict
 
 import "math"
 
-// Latency is compared at thresholds half an octave apart.
+// Latency is compared at thresholds half an octave apart; that it is not worse by a bucket is tested at the bound of each.
 const (
 	thresholdStep = 2
 	thresholds    = (Buckets - 2) / thresholdStep
+	bounds        = Buckets - 2
 )
 
 // Comparison is the state of one comparison of two versions: sums and log likelihoods, of a size that does not grow with the traffic.
@@ -30,7 +31,7 @@ type state struct {
 	// Slower compares how many requests last longer than a threshold, Near and Far how many of the canary's last longer than one bucket
 	// (19 %) or two (41 %) above the threshold of the baseline's. Nil where nothing was ever told.
 	Slower [thresholds]*Odds `json:"slower"`
-	Near   [thresholds]*Odds `json:"near"`
+	Near   [bounds]*Odds     `json:"near"`
 	Far    [thresholds]*Odds `json:"far"`
 
 	Memory Excess `json:"memory"`
@@ -135,8 +136,10 @@ func (c *Comparison) addLatency(canary, baseline *[Buckets]uint32) {
 		from := 1 + k*thresholdStep
 		b := tail(baseline, from)
 		addTo(&c.state.Slower[k], table{nc, nb, tail(canary, from), b})
-		addTo(&c.state.Near[k], table{nc, nb, tail(canary, from+nearSteps), b})
 		addTo(&c.state.Far[k], table{nc, nb, tail(canary, from+farSteps), b})
+	}
+	for k := range bounds {
+		addTo(&c.state.Near[k], table{nc, nb, tail(canary, 1+k+nearSteps), tail(baseline, 1+k)})
 	}
 }
 
@@ -181,8 +184,10 @@ func (c *Comparison) Merge(other *Comparison) {
 	s.Logged.Merge(&o.Logged)
 	for k := range thresholds {
 		mergeOdds(&s.Slower[k], o.Slower[k])
-		mergeOdds(&s.Near[k], o.Near[k])
 		mergeOdds(&s.Far[k], o.Far[k])
+	}
+	for k := range bounds {
+		mergeOdds(&s.Near[k], o.Near[k])
 	}
 	if o.Memory.N > s.Memory.N {
 		s.Memory = o.Memory

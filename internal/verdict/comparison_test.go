@@ -333,3 +333,22 @@ func BenchmarkJudge(b *testing.B) {
 		c.Judge(99)
 	}
 }
+
+// A handler that always takes as long, in whatever bucket, or less than the first bound, is no reason never to pass.
+func TestDurationsThatAreAllAlikePass(t *testing.T) {
+	for _, d := range []time.Duration{0, 20 * time.Microsecond, 20 * time.Millisecond, 24 * time.Millisecond, 28 * time.Millisecond, 34 * time.Millisecond, time.Minute} {
+		c := New(Settings{}, 0)
+		slow := New(Settings{}, 0)
+		for i := range int64(60) {
+			s, worse := &Slice{}, &Slice{}
+			for range 40 {
+				s.Observe(d, false)
+				worse.Observe(2*d+300*time.Microsecond, false)
+			}
+			c.Add(i, s, s)
+			slow.Add(i, worse, s)
+		}
+		assert.Equal(t, Pass, c.Judge(59).Outcome, "%s: %s", d, c.Judge(59))
+		assert.NotEqual(t, Pass, slow.Judge(59).Outcome, "%s: %s", d, slow.Judge(59))
+	}
+}

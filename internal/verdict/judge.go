@@ -204,7 +204,7 @@ func (c *Comparison) judgeLatency() MetricVerdict {
 			return m
 		}
 	}
-	m.LogEPass = math.Inf(1)
+	m.LogEPass = 700 // as much as a float64 can tell
 	for _, q := range quantiles {
 		m.LogEPass = min(m.LogEPass, c.notSlower(q.q, q.far))
 	}
@@ -214,14 +214,25 @@ func (c *Comparison) judgeLatency() MetricVerdict {
 	return m
 }
 
-// notSlower is the log of the e-value against "the canary's quantile is more than the margin above the baseline's", at the threshold
-// next below the baseline's quantile.
+// notSlower is the log of the e-value against "the canary's quantile is more than the margin above the baseline's", at the lower bound
+// of the bucket that holds the baseline's. In the first bucket there is none: there the canary's quantile must be shown to be within it.
 func (c *Comparison) notSlower(q float64, far bool) float64 {
-	k := (quantileBucket(&c.state.Arms[Baseline].Latency, q) - 1) / thresholdStep
-	k = min(max(k, 0), thresholds-1)
-	o := c.state.Near[k]
+	bucket := quantileBucket(&c.state.Arms[Baseline].Latency, q)
+	o, steps := c.state.Near[min(max(bucket-1, 0), bounds-1)], nearSteps
 	if far {
-		o = c.state.Far[k]
+		o, steps = c.state.Far[min(max(bucket-1, 0)/thresholdStep, thresholds-1)], farSteps
+	}
+	if bucket == 0 {
+		slow, all := uint64(0), uint64(0)
+		for i, n := range c.state.Arms[Canary].Latency {
+			all += n
+			if i >= 1+steps {
+				slow += n
+			}
+		}
+		if rateUpper(slow, all, c.settings.Alpha/2) <= 1-q {
+			return math.Inf(1)
+		}
 	}
 	return o.logELower(centre)
 }

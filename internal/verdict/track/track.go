@@ -129,7 +129,7 @@ type seen struct {
 	turned int
 }
 
-// Newcomer is an arm that appeared beside or after another one of the same target.
+// Newcomer is an arm that appeared beside or after another one of the same target, later than the warm-up after the target itself.
 type Newcomer struct {
 	Key  Key
 	Name string
@@ -190,7 +190,8 @@ func (t *Tracker) newcomer(x *target, name string, at int64) *Arm {
 	}
 	a := &Arm{tracker: t, target: x, name: strings.Clone(name), first: t.Slice(at), last: t.Slice(at)}
 	x.arms = append(x.arms, a)
-	if len(x.arms) > 1 {
+	// Of arms that were all there when the target was first seen, none is new.
+	if len(x.arms) > 1 && a.first-x.first > t.warm {
 		t.fresh = append(t.fresh, Newcomer{Key: x.key, Name: a.name, At: time.Unix(0, at).UTC()})
 	}
 	t.pairUp(x, a)
