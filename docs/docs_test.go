@@ -51,7 +51,7 @@ func TestExampleEnvelopesConformToTheSchema(t *testing.T) {
 		assert.Contains(t, string(page), "| `"+e.Kind+"` |")
 	}
 	assert.Equal(t, map[string]bool{
-		signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindCoverage: true, cardinality.Kind: true, signal.KindBlind: true,
+		signal.KindSLOBurn: true, signal.KindCanaryVerdict: true, signal.KindChangeRegression: true, signal.KindFlagImpact: true, signal.KindCoverage: true, cardinality.Kind: true, signal.KindBlind: true,
 		signal.KindControllerConflict: true, signal.KindPolicyDecision: true, signal.KindOutcome: true,
 	}, kinds, "one example for each kind that exists")
 }

@@ -252,7 +252,7 @@ func (d *Detector) Advance(now time.Time) []detect.Candidate {
 	for n, key := range slices.SortedFunc(maps.Keys(d.targets), compareKeys) {
 		if n%together == together-1 {
 			d.mu.Unlock()
-			d.mu.Lock() //nolint:staticcheck // whoever waits may observe meanwhile
+			d.mu.Lock() // whoever waits may observe meanwhile
 		}
 		x := d.targets[key]
 		if x == nil {

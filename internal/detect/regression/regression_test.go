@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pitwall-io/pitwall/internal/detect"
+	"github.com/pitwall-io/pitwall/internal/figures"
 	"github.com/pitwall-io/pitwall/internal/signal"
 )
 
@@ -175,4 +177,29 @@ func TestObservingAllocatesNothing(t *testing.T) {
 	d := New(Settings{})
 	d.Target(key)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { d.Observe(d.Target(key), start.UnixNano(), time.Millisecond, false) }))
+}
+
+func TestFigureWhatAServiceTakes(t *testing.T) {
+	const n = 2_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	d := New(Settings{})
+	for i := range n {
+		x := d.Target(Key{Service: fmt.Sprintf("service-%05d", i), Namespace: "prod"})
+		for s := range x.Of {
+			for v := range 2 * Window {
+				x.Of[s].Add(float64(v % 7))
+			}
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (after.HeapAlloc - before.HeapAlloc) / n
+	figures.Record(t, figures.Figure{
+		Table: "Change points", Row: "memory of a service with four series", Reached: fmt.Sprintf("%d bytes each", each),
+		Command: "go test -run TestFigure ./internal/detect/regression",
+	})
+	assert.Less(t, each, uint64(8000))
+	runtime.KeepAlive(d)
 }
