@@ -3,6 +3,7 @@
 package optimizationextension
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 
+	costreport "github.com/pitwall-io/pitwall/internal/cost/report"
+	"github.com/pitwall-io/pitwall/internal/detect"
+	"github.com/pitwall-io/pitwall/internal/limit"
 	"github.com/pitwall-io/pitwall/internal/signal"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
@@ -38,6 +42,24 @@ func TestHostileNamesAreTextInTheBrowser(t *testing.T) {
 	s.Evidence.Profile = "demo"
 	_, err = e.PublishSignal(t.Context(), s)
 	require.NoError(t, err)
+	for topic, body := range map[string]any{
+		"changes": []detect.Change{{ID: hostile, Kind: hostile, Time: t0, Action: hostile, State: hostile, Service: hostile, Version: hostile, Flag: hostile, Tool: hostile}},
+		costreport.TopicCosts: costreport.Costs{
+			Schema: costreport.SchemaCosts, Budgets: []costreport.Budget{{Name: hostile, Currency: hostile, Limit: 10, Spent: 9, Breach: hostile}},
+			Resources: &costreport.Resources{Currency: hostile, Accounts: []costreport.AccountResource{
+				{Account: costreport.Account{Service: hostile, Owner: hostile}, Hourly: 2},
+				{Account: costreport.Account{Service: "checkout", Owner: hostile}, Hourly: 3, Requests: 1500, PerRequest: 0.002},
+			}},
+		},
+		limit.TopicOffenders: limit.Demand{Schema: limit.SchemaOffenders, Series: 40, NotSent: 960, Metrics: []limit.Report{{
+			Metric: hostile, Scope: hostile, Series: 40, Wanted: 1000,
+			Attributes: []limit.AttributeReport{{Attribute: hostile, Saves: 30}},
+		}}},
+	} {
+		text, err := json.Marshal(body)
+		require.NoError(t, err)
+		require.NoError(t, e.PublishSnapshot(topic, "test", text))
+	}
 
 	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(),
@@ -47,7 +69,10 @@ func TestHostileNamesAreTextInTheBrowser(t *testing.T) {
 	page := string(out)
 	require.Contains(t, page, "1 firing of 1", "the page was built")
 	assert.Contains(t, page, `id="demo" class="badge demo">`, "demo windows are labelled")
-	assert.GreaterOrEqual(t, strings.Count(page, "&lt;img src=x"), 8)
+	assert.GreaterOrEqual(t, strings.Count(page, "&lt;img src=x"), 20)
+	for _, line := range []string{"40 of 1K series", "served nothing", "0.002 &lt;img", "a request", "9 of 10", "budget", "30 series", "40 series sent, 960 not"} {
+		assert.Contains(t, page, line)
+	}
 	assert.NotContains(t, page, "<img", "no value became markup")
 	assert.NotContains(t, page, `href="javascript`)
 	assert.Contains(t, page, "<title>Pitwall</title>")

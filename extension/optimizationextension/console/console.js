@@ -5,6 +5,9 @@
 "use strict";
 
 const refreshMillis = 2000;
+const slowMillis = 10000; // changes, costs and cardinality
+const maxLines = 8;
+const minSaves = 10; // series; what saves less is not worth a line
 const maxRows = 300;
 const maxCards = 60;
 
@@ -177,6 +180,105 @@ function signalCard(g, today) {
     more);
 }
 
+const changeLook = { failed: "bad", succeeded: "ok", started: "warn" };
+const wasteText = {
+  idle: "nobody uses it", unmounted: "nobody mounts it", no_requests: "served nothing", unused: "mostly unused", unallocated: "nobody owns it",
+};
+
+function money(v, currency) {
+  if (!isNumber(v)) return "–";
+  return `${new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(v)} ${currency || ""}`.trim();
+}
+
+// line is a name with what is said about it, a figure at its right and, where share is a number, a bar.
+function line({ name, about, badges, figure, title, share, tone }) {
+  const fill = el("i");
+  if (isNumber(share)) fill.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
+  return el("div", "line",
+    el("div", "cell",
+      el("div", "name", withTitle(el("span", "", name), name), badges || []),
+      about ? withTitle(el("div", "sub", about), about) : null,
+      isNumber(share) ? el("div", `bar ${tone || ""}`, fill) : null),
+    withTitle(el("div", "figure", figure), title || ""));
+}
+
+const shownOf = (list) => (list.length > maxLines ? `, ${list.length - maxLines} not shown` : "");
+
+function changeLine(c, today) {
+  const what = [c.version, c.flag && `${c.flag} = ${c.variant || "?"}`].filter(Boolean).join(" · ");
+  const name = [c.service || c.environment || c.id, what].filter(Boolean).join(" ");
+  return line({
+    name, about: [c.action || c.kind, c.environment, c.tool === "telemetry" ? "seen in telemetry" : c.tool].filter(Boolean).join(" · "),
+    badges: [c.state ? el("span", `badge ${changeLook[c.state] || ""}`, c.state) : null], figure: clock(c.time, today), title: c.id,
+  });
+}
+
+// costLines are budgets first, then what is paid for nothing, then services by what an hour of them costs.
+function costLines(costs) {
+  const lines = [];
+  for (const source of Object.values(costs.sources)) {
+    for (const b of source.budgets || []) {
+      lines.push(line({
+        name: b.name, about: `${money(b.expected, b.currency)} expected by the end of the month${b.breach ? `, crossed on ${b.breach}` : ""}`,
+        badges: [el("span", "badge", "budget")], figure: `${money(b.spent)} of ${money(b.limit, b.currency)}`,
+        share: b.spent / b.limit, tone: b.breach ? "bad" : b.spent > 0.6 * b.limit ? "warn" : "",
+      }));
+    }
+  }
+  const wasted = new Set();
+  for (const w of costs.waste) {
+    wasted.add(`${w.service}\n${w.owner}`);
+    lines.push(line({
+      name: w.service, about: w.owner ? `owner ${w.owner}` : null,
+      badges: [el("span", "badge warn", wasteText[w.reason] || w.reason)], figure: `${money(w.hourly, w.currency)} / h`,
+    }));
+  }
+  const accounts = Object.values(costs.sources).filter((s) => s.resources)
+    .flatMap((s) => (s.resources.accounts || []).map((a) => ({ ...a, currency: s.resources.currency })))
+    .filter((a) => a.hourly > 0 && !wasted.has(`${a.service}\n${a.owner}`)).sort((a, b) => b.hourly - a.hourly);
+  for (const a of accounts) {
+    lines.push(line({
+      name: a.service, about: [a.owner ? `owner ${a.owner}` : null, a.per_request ? `${money(a.per_request, a.currency)} a request` : null].filter(Boolean).join(" · "),
+      figure: `${money(a.hourly, a.currency)} / h`,
+    }));
+  }
+  const telemetry = Object.values(costs.sources).filter((s) => s.telemetry)
+    .flatMap((s) => (s.telemetry.accounts || []).map((a) => ({ ...a, currency: s.telemetry.currency, stage: s.telemetry.stage })))
+    .filter((a) => a.amount > 0).sort((a, b) => b.amount - a.amount);
+  for (const a of telemetry) {
+    lines.push(line({ name: a.service, about: `telemetry, ${a.stage}`, figure: money(a.amount, a.currency), title: "since the collector began to count" }));
+  }
+  return lines;
+}
+
+function seriesLines(answer) {
+  const price = answer.price || {};
+  const advice = answer.advice.filter((a) => a.saves_series >= minSaves).slice(0, 3).map((a) => line({
+    name: a.attribute, about: `${a.metric} of ${a.scope}`, badges: [el("span", "badge", "could go")],
+    figure: isNumber(a.saves_per_month) ? `${money(a.saves_per_month, price.currency)} / month` : `${count(a.saves_series)} series`, title: a.text,
+  }));
+  const metrics = Object.values(answer.limiters).flatMap((l) => l.metrics || []).filter((m) => m.wanted > m.series).sort((a, b) => b.wanted - a.wanted);
+  return metrics.map((m) => line({
+    name: m.metric, about: m.scope, badges: [el("span", "badge warn", "folded")], figure: `${count(m.series)} of ${count(m.wanted)} series`,
+    title: "sent, of those wanted", share: m.series / m.wanted, tone: "warn",
+  })).concat(advice);
+}
+
+function renderPanel(id, lines, note) {
+  byID(`${id}-panel`).hidden = lines.length === 0;
+  byID(id).replaceChildren(...lines.slice(0, maxLines));
+  byID(`${id}-note`).textContent = `${note}${shownOf(lines)}`;
+}
+
+function renderExtras(extras) {
+  const list = extras.changes.changes;
+  const today = list.length ? String(list[0].time).slice(0, 10) : "";
+  renderPanel("changes", list.map((c) => changeLine(c, today)), today ? `as of ${today}` : "");
+  renderPanel("cost", costLines(extras.costs), "an hour of each service, and what is paid for nothing");
+  const saved = isNumber(extras.series.saved_per_month) ? `, ${money(extras.series.saved_per_month, (extras.series.price || {}).currency)} a month saved` : "";
+  renderPanel("series", seriesLines(extras.series), `${count(extras.series.series)} series sent, ${count(extras.series.series_not_sent)} not${saved}`);
+}
+
 function tile(label, value, className) {
   return el("div", value > 0 ? className : "", el("dt", "", label), el("dd", "", value));
 }
@@ -227,6 +329,16 @@ async function get(path, schema) {
 let last = null;
 let lastText = "";
 let firstCard = true;
+let extrasAt = -Infinity;
+
+async function refreshExtras() {
+  if (performance.now() - extrasAt < slowMillis) return;
+  const [changes, costs, series] = await Promise.all([
+    get("api/v1/changes?limit=50", "pitwall.changes/v1"), get("api/v1/costs", "pitwall.costs.all/v1"), get("api/v1/cardinality?limit=50", "pitwall.cardinality/v1"),
+  ]);
+  renderExtras({ changes: changes.body, costs: costs.body, series: series.body });
+  extrasAt = performance.now();
+}
 
 async function refresh() {
   const status = byID("link");
@@ -247,6 +359,7 @@ async function refresh() {
       render(last);
       lastText = text;
     }
+    await refreshExtras();
     status.className = "link";
     byID("link-text").textContent = `live, ${new Date().toLocaleTimeString("en-GB")}`;
   } catch (error) {
