@@ -26,6 +26,9 @@ type (
 
 // ForSpans compiles a condition on spans; none where text is empty. Paths may leave out the name of their context.
 func ForSpans(text string, settings component.TelemetrySettings) (*Span, error) {
+	if text == "" {
+		return nil, nil
+	}
 	functions := ottlfuncs.StandardConverters[*ottlspan.TransformContext]()
 	isRoot := ottlfuncs.NewIsRootSpanFactory()
 	functions[isRoot.Name()] = isRoot
@@ -35,6 +38,9 @@ func ForSpans(text string, settings component.TelemetrySettings) (*Span, error) 
 
 // ForLogs compiles a condition on log records; none where text is empty.
 func ForLogs(text string, settings component.TelemetrySettings) (*Log, error) {
+	if text == "" {
+		return nil, nil
+	}
 	functions := ottlfuncs.StandardConverters[*ottllog.TransformContext]()
 	parser, err := ottllog.NewParser(functions, settings, ottllog.EnablePathContextNames())
 	return compile(ottllog.ContextName, &parser, err, text, settings)
@@ -42,15 +48,15 @@ func ForLogs(text string, settings component.TelemetrySettings) (*Log, error) {
 
 // ForPoints compiles a condition on data points; none where text is empty.
 func ForPoints(text string, settings component.TelemetrySettings) (*Point, error) {
+	if text == "" {
+		return nil, nil
+	}
 	functions := ottlfuncs.StandardConverters[*ottldatapoint.TransformContext]()
 	parser, err := ottldatapoint.NewParser(functions, settings, ottldatapoint.EnablePathContextNames())
 	return compile(ottldatapoint.ContextName, &parser, err, text, settings)
 }
 
 func compile[K any](name string, parser *ottl.Parser[K], err error, text string, settings component.TelemetrySettings) (*ottl.Condition[K], error) {
-	if text == "" {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("prepare the OTTL parser of %s: %w", name, err)
 	}

@@ -141,3 +141,43 @@ func TestJudgingAGoodSpanAllocatesNothing(t *testing.T) {
 	batch()
 	assert.Zero(t, testing.AllocsPerRun(100, batch), "500 spans, 100 objectives, committed")
 }
+
+// maxBadAllocs is what a span costs that is bad for three objectives: the attribute's array, its three names, and the flag, each of which pdata
+// keeps in a box of its own.
+const maxBadAllocs = 8
+
+func TestABadSpanCostsItsMarkOnly(t *testing.T) {
+	td := benchSpans()
+	engine := benchEngine(t, 100)
+	p := &tracesProcessor{base: newTestBase(t, &Config{Mode: ModeCount}, engine), next: consumertest.NewNop()}
+	p.clock = func() time.Time { return epoch }
+	j := newJudge(p.plan.Load(), engine)
+	batch := func() {
+		j.reset()
+		p.judgeTraces(t.Context(), j, td)
+		engine.Commit(j.tally, epoch)
+	}
+	batch()
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, batch), float64(10*maxBadAllocs), "10 of 500 spans are bad")
+}
+
+// BenchmarkSpansOTTL judges every span by an OTTL condition, instead of by the fast path.
+func BenchmarkSpansOTTL(b *testing.B) {
+	for name, indicator := range map[string]slo.Indicator{
+		"match": {Match: []slo.Match{{Attribute: "http.request.method", Equals: "GET"}}},
+		"where": {Where: `span.attributes["http.request.method"] == "GET"`},
+	} {
+		b.Run(name, func(b *testing.B) {
+			td := benchSpans()
+			p := &tracesProcessor{base: newTestBase(b, &Config{Mode: ModeCount}, testEngine(b, slo.Objective{Name: "o", Indicator: indicator})), next: consumertest.NewNop()}
+			p.clock = func() time.Time { return epoch }
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := p.ConsumeTraces(b.Context(), td); err != nil {
+					b.Fatal(err)
+				}
+			}
+			perSpan(b, td.SpanCount())
+		})
+	}
+}

@@ -118,8 +118,11 @@ func newValues(slots int) values {
 	return values{stamps: make([]uint64, slots), values: make([]pcommon.Value, slots)}
 }
 
+// has tells without reading the value, which may be of any size.
+func (v *values) has(slot int) bool { return v.stamps[slot] == v.stamp }
+
 func (v *values) get(slot int) (string, bool) {
-	if v.stamps[slot] != v.stamp {
+	if !v.has(slot) {
 		return "", false
 	}
 	if v.values[slot].Type() == pcommon.ValueTypeStr {
@@ -351,9 +354,7 @@ func (j *judge) contributions() []slo.ContributionID {
 
 // strip removes marks that came from outside. The event's attributes must have been read.
 func (j *judge) strip(attributes pcommon.Map) {
-	_, bad := j.event.get(slotBad)
-	_, names := j.event.get(slotBadNames)
-	if bad || names {
+	if j.event.has(slotBad) || j.event.has(slotBadNames) {
 		j.outcome.stripped++
 		attributes.Remove(otelattr.SLOBad)
 		attributes.Remove(otelattr.SLOBadNames)

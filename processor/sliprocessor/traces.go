@@ -64,7 +64,7 @@ func (p *tracesProcessor) judgeSpan(ctx context.Context, j *judge, rs ptrace.Res
 		weight   = slo.AdjustedCount(span.TraceState().AsRaw())
 		applied  = false
 	)
-	_, synthetic := j.event.get(slotSynthetic)
+	synthetic := j.event.has(slotSynthetic)
 	for i := range j.active {
 		a := &j.active[i]
 		if a.rule.kinds&kind == 0 || synthetic && !a.rule.synthetic || len(a.matchers) > 0 && !j.matches(a) {
@@ -128,7 +128,7 @@ func (j *judge) failed(span ptrace.Span) bool {
 	if status == ptrace.StatusCodeError {
 		return true
 	}
-	if _, named := j.event.get(slotErrorType); named {
+	if j.event.has(slotErrorType) {
 		return true
 	}
 	return known && (code >= 500 && code < 600 || code >= 400 && code < 500 && span.Kind() == ptrace.SpanKindClient)
@@ -136,7 +136,7 @@ func (j *judge) failed(span ptrace.Span) bool {
 
 // httpStatus is the response's code, an integer by the conventions and a string in some older data.
 func (j *judge) httpStatus() (int64, bool) {
-	if j.event.stamps[slotHTTPStatus] != j.event.stamp {
+	if !j.event.has(slotHTTPStatus) {
 		return 0, false
 	}
 	value := j.event.values[slotHTTPStatus]
