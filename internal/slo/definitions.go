@@ -49,6 +49,7 @@ type group struct {
 	exemplars    exemplars
 	contributors contributors
 	pending      []sliceCounts // not yet emitted
+	standing     standing      // what is usual
 	inflight     []sliceCounts // emitted, and not yet delivered or returned; in order
 	dirty        bool          // changed since the last snapshot
 	stored       bool          // listed in the stored index

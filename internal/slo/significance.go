@@ -34,7 +34,7 @@ func (e *Engine) convincingLocked(o *objective, g *group, end int64, long time.D
 	// Weights inflate counts, but not evidence: an error that stands for a hundred is one observation. So bad events are taken as they
 	// were seen, and all events are scaled down by their mean weight.
 	weight := float64(recent.Bad) / float64(recent.BadN)
-	p := healthyBurn * (1 - o.Target)
+	p := max(healthyBurn*(1-o.Target), o.standingShare(e, g, end, long))
 	window := min(time.Duration(o.Window), 30*Day)
 	if o.calendar != nil {
 		window = time.Duration(slices.Max(o.profile.Windows)) // of longer ones only the sum of the period is kept

@@ -98,7 +98,7 @@ func TestTrainTicketFaultsAlertOnTheServiceAtFault(t *testing.T) {
 	settings := slo.DefaultSettings()
 	settings.Profile = slo.Demo()
 	engine, err := slo.New(settings, []slo.Objective{{
-		Name: "log-errors", Target: 0.995, Window: slo.Duration(30 * slo.Day), GroupBy: []string{"service.name"}, MaxGroups: 1000,
+		Name: "log-errors", Target: 0.999, Window: slo.Duration(slo.Day), GroupBy: []string{"service.name"}, MaxGroups: 1000,
 		Indicator: slo.Indicator{Kind: slo.IndicatorLogs, BadSeverity: int32(plog.SeverityNumberError)},
 	}})
 	require.NoError(t, err)
