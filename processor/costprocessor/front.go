@@ -67,67 +67,83 @@ func (f *front) put(mark fingerprint, v *verdict) {
 
 // fingerprintOf is the fingerprint of attributes. It allocates only where one of them is a list, a map or bytes.
 func fingerprintOf(attrs pcommon.Map) fingerprint {
-	p := fingerprint{a: secret[0], b: secret[1]}
-	p.attributes(attrs)
-	return p
+	c, length := newChain().attributes(attrs)
+	return fingerprint{a: c.a, b: c.b, length: length}
 }
 
-// attributes takes names, kinds and values.
-func (p *fingerprint) attributes(attrs pcommon.Map) {
+// chain is the two halves of a fingerprint on its way. It is passed by value: in registers.
+type chain struct{ a, b uint64 }
+
+func newChain() chain { return chain{secret[0], secret[1]} }
+
+// attributes takes names, kinds and values, and says how many bytes they are. Names and values are two chains, so that the machine need
+// not wait for one before it goes on with the other.
+func (c chain) attributes(attrs pcommon.Map) (_ chain, length uint64) {
+	names, values := c, chain{c.b ^ secret[2], c.a ^ secret[3]}
 	for name, value := range attrs.All() {
-		p.text(name)
+		names = names.text(name)
+		length += uint64(len(name)) + 1
 		switch kind := value.Type(); kind {
 		case pcommon.ValueTypeStr:
-			p.text(value.Str())
+			text := value.Str()
+			values = values.text(text)
+			length += uint64(len(text)) + 1
 		case pcommon.ValueTypeInt:
-			p.mix(uint64(kind), uint64(value.Int()))
+			values = values.mix(uint64(kind), uint64(value.Int()))
 		case pcommon.ValueTypeDouble:
-			p.mix(uint64(kind), math.Float64bits(value.Double()))
+			values = values.mix(uint64(kind), math.Float64bits(value.Double()))
 		case pcommon.ValueTypeBool:
 			n := uint64(0)
 			if value.Bool() {
 				n = 1
 			}
-			p.mix(uint64(kind), n)
+			values = values.mix(uint64(kind), n)
 		case pcommon.ValueTypeEmpty:
-			p.mix(uint64(kind), 0)
+			values = values.mix(uint64(kind), 0)
 		default:
-			p.mix(uint64(kind), 0)
-			p.text(value.AsString())
+			text := value.AsString()
+			values = values.mix(uint64(kind), 0).text(text)
+			length += uint64(len(text)) + 1
 		}
 	}
+	return names.mix(values.a, values.b), length
 }
 
 // text takes a text: its length and, sixteen bytes at a time, all of it. The last step may take bytes again that were taken before; the
 // length says which.
-func (p *fingerprint) text(s string) {
+func (c chain) text(s string) chain {
 	n := uint64(len(s))
-	p.length += n + 1
-	p.a ^= n * secret[1]
-	p.b ^= n * secret[0]
+	c.a ^= n * secret[1]
+	c.b ^= n * secret[0]
 	for len(s) > 16 {
-		p.mix(word(s), word(s[8:]))
+		c = c.mix(word(s), word(s[8:]))
 		s = s[16:]
 	}
 	switch m := len(s); {
 	case m >= 8:
-		p.mix(word(s), word(s[m-8:]))
-	default:
-		last := uint64(0)
-		for i := range m {
-			last = last<<8 | uint64(s[i])
-		}
-		p.mix(last, uint64(pcommon.ValueTypeStr))
+		return c.mix(word(s), word(s[m-8:]))
+	case m >= 4:
+		return c.mix(half(s), half(s[m-4:])<<32)
+	case m > 0:
+		return c.mix(uint64(s[0])|uint64(s[m/2])<<8|uint64(s[m-1])<<16, 0)
 	}
+	return c.mix(0, 0)
 }
 
 // mix folds two words into both halves: each is the product of the two, keyed, its upper half on its lower (the folded multiplication of
 // Wang Yi, Diego Barrios Romero and others, "Modern Non-Cryptographic Hash Function and Pseudorandom Number Generator", wyhash, 2020).
-func (p *fingerprint) mix(x, y uint64) {
-	high, low := bits.Mul64(x^p.a, y^secret[2])
-	p.a = high ^ low
-	high, low = bits.Mul64(x^secret[3], y^p.b)
-	p.b = high ^ low
+func (c chain) mix(x, y uint64) chain {
+	high, low := bits.Mul64(x^c.a, y^secret[2])
+	c.a = high ^ low
+	high, low = bits.Mul64(x^secret[3], y^c.b)
+	c.b = high ^ low
+	return c
+}
+
+// half is the first four bytes of s.
+func half(s string) uint64 {
+	_ = s[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
 
 // word is the first eight bytes of s.

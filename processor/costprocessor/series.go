@@ -137,18 +137,14 @@ func (m *seriesMeter) len() int {
 
 // sightings appends the series of a resource: one for every combination of metric and attributes of points.
 func sightings(to []sighting, a account, rm pmetric.ResourceMetrics) []sighting {
-	resource := fingerprint{a: secret[0], b: secret[1]}
-	resource.attributes(rm.Resource().Attributes())
-	add := func(metric fingerprint, attrs pcommon.Map, weight int) {
-		metric.attributes(attrs)
+	resource, _ := newChain().attributes(rm.Resource().Attributes())
+	add := func(metric chain, attrs pcommon.Map, weight int) {
+		metric, _ = metric.attributes(attrs)
 		to = append(to, sighting{series: metric.a ^ metric.b, weight: uint32(max(weight, 1)), account: a})
 	}
 	for _, sm := range rm.ScopeMetrics().All() {
 		for _, m := range sm.Metrics().All() {
-			metric := resource
-			metric.text(sm.Scope().Name())
-			metric.text(m.Name())
-			metric.mix(uint64(m.Type()), 0)
+			metric := resource.text(sm.Scope().Name()).text(m.Name()).mix(uint64(m.Type()), 0)
 			switch m.Type() {
 			case pmetric.MetricTypeGauge:
 				for _, dp := range m.Gauge().DataPoints().All() {
