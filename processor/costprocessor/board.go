@@ -133,6 +133,10 @@ func (e *engine) resourceReport(allocated *allocatedCosts) *report.Resources {
 		if n := allocated.requests.accounts[a]; n != nil && n.all.Count > 0 {
 			line.Requests = n.all.Count
 			line.PerRequest = allocated.window[a].Float64() / n.all.Count
+			line.CarbonPerRequest = allocated.carbon.window[a].Float64() / n.all.Count
+		}
+		if grams, ok := allocated.carbon.totals[a]; ok {
+			line.Carbon = money.Sum(grams[:]...).Float64()
 		}
 		r.Accounts = append(r.Accounts, line)
 	}

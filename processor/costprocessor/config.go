@@ -204,6 +204,8 @@ type ResourcesConfig struct {
 	Idle allocation.Share `mapstructure:"idle"`
 	// OverheadPerHour is paid beyond the machines and shared by what services cost.
 	OverheadPerHour float64 `mapstructure:"overhead_per_hour"`
+	// CarbonSheet is a CSV or YAML file of carbon factors: with it what machines emit is divided as their cost is.
+	CarbonSheet string `mapstructure:"carbon_sheet"`
 	// Metrics are further metrics that are read, by name: those of devices, or of a receiver of one's own.
 	Metrics map[string]MeasureConfig `mapstructure:"metrics"`
 	// MaxGap is how long a sample holds without another.

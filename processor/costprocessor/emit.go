@@ -92,26 +92,27 @@ func (e *engine) resourceMetrics(md pmetric.Metrics, costs *allocatedCosts, star
 			dp.Attributes().PutStr("cost.kind", kind.String())
 			dp.Attributes().PutStr("cost.currency", currency)
 		}
-		p := newPerRequest(sm, now, currency)
+		p := newPerRequest(sm, now, "cost.per_request", "{"+currency+"}", "What one request cost in the last window.", currency)
 		p.served(window[a], requests.accounts[a])
 		p.entered(a, window, &requests)
 		p.done()
+		e.carbonMetrics(sm, a, costs, started, now)
 	}
 }
 
-// perRequest is cost.per_request of one account.
+// perRequest is cost.per_request, or cost.carbon.per_request, of one account.
 type perRequest struct {
 	sm       pmetric.ScopeMetrics
 	metric   pmetric.Metric
 	now      pcommon.Timestamp
-	currency string
+	currency string // empty where it is not about money
 }
 
-func newPerRequest(sm pmetric.ScopeMetrics, now time.Time, currency string) *perRequest {
+func newPerRequest(sm pmetric.ScopeMetrics, now time.Time, name, unit, description, currency string) *perRequest {
 	m := pmetric.NewMetric()
-	m.SetName("cost.per_request")
-	m.SetUnit("{" + currency + "}")
-	m.SetDescription("What one request cost in the last window.")
+	m.SetName(name)
+	m.SetUnit(unit)
+	m.SetDescription(description)
 	m.SetEmptyGauge()
 	return &perRequest{sm, m, pcommon.NewTimestampFromTime(now), currency}
 }
@@ -120,7 +121,9 @@ func (p *perRequest) point(scope, operation string, value float64) {
 	dp := p.metric.Gauge().DataPoints().AppendEmpty()
 	dp.SetTimestamp(p.now)
 	dp.SetDoubleValue(value)
-	dp.Attributes().PutStr("cost.currency", p.currency)
+	if p.currency != "" {
+		dp.Attributes().PutStr("cost.currency", p.currency)
+	}
 	dp.Attributes().PutStr("cost.scope", scope)
 	if operation != "" {
 		dp.Attributes().PutStr("cost.operation", operation)

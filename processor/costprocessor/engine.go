@@ -214,21 +214,19 @@ func (e *engine) stop(ctx context.Context) error {
 	return e.closeStorage(ctx)
 }
 
-// reloadPrices reads a changed price sheet. One that cannot be read is counted and logged once, and the one before stays in force.
+// reloadPrices reads sheets that changed. One that cannot be read is counted and logged once, and the one before stays in force.
 func (e *engine) reloadPrices(ctx context.Context) {
 	if e.resources == nil {
 		return
 	}
-	tried, err := e.resources.reload()
-	if !tried {
-		return
+	for _, r := range e.resources.reload() {
+		outcome := "success"
+		if r.err != nil {
+			outcome = "failure"
+			e.set.Logger.Error("Sheet cannot be read; the one before stays in force", zap.Error(r.err))
+		}
+		e.tel.CostTableReloads.Add(ctx, 1, metric.WithAttributes(attribute.String("table", r.table), attribute.String("outcome", outcome)))
 	}
-	outcome := "success"
-	if err != nil {
-		outcome = "failure"
-		e.set.Logger.Error("Price sheet cannot be read; the one before stays in force", zap.Error(err))
-	}
-	e.tel.CostTableReloads.Add(ctx, 1, metric.WithAttributes(attribute.String("table", "price_sheet"), attribute.String("outcome", outcome)))
 }
 
 // addSink makes next a way out for cost metrics. With several metrics pipelines only the first one is used: totals must not leave twice.

@@ -154,8 +154,9 @@ func TestAChangedPriceSheetIsReadAndABrokenOneRefusedWithItsLine(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		later := time.Now().Add(time.Duration(len(text)) * time.Minute)
 		require.NoError(t, os.Chtimes(path, later, later))
-		_, err := r.engine.resources.reload()
-		return err
+		tried := r.engine.resources.reload()
+		require.Len(t, tried, 1)
+		return tried[0].err
 	}
 	assert.Equal(t, "1", rate())
 	require.NoError(t, change("cpu_core_hour\n22\n"))

@@ -3,6 +3,7 @@
 package costprocessor
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -47,31 +48,61 @@ type mount struct {
 	capacity money.Amount
 }
 
-// priced turns hours into workloads and assets; m.mu is held.
-func (m *resourceMeter) priced(lines []usage.Line, now time.Time) ([]allocation.Workload, []allocation.Asset, map[string]account, error) {
-	list := &priceList{accounts: map[string]account{}, volumes: map[string]*volume{}}
+// pricing says what things cost, in money or in grams.
+type pricing struct {
+	rates func(pool string) (allocation.Costs, error)
+	// note looks at every workload that is not a volume, with its costs by kind.
+	note func(a account, l *usage.Line, costs *[3]allocation.Costs) error
+}
+
+// priced turns hours into what workloads and assets cost; m.mu is held.
+func (m *resourceMeter) priced(lines []usage.Line, now time.Time) (*priceList, error) {
 	m.unused, m.measured = map[account]money.Amount{}, map[account]bool{}
+	return m.price(lines, pricing{
+		rates: func(pool string) (allocation.Costs, error) {
+			rates, err := m.rates(pool, now)
+			return ratesOf(&rates), err
+		},
+		note: func(a account, _ *usage.Line, costs *[3]allocation.Costs) error {
+			for r := range allocation.Resources {
+				requested, used := costs[usage.Request][r], costs[usage.Used][r]
+				if !used.IsZero() && !requested.IsZero() {
+					m.measured[a] = true
+					m.unused[a] = m.unused[a].Plus(allocation.Billable(requested, used).Minus(used))
+				}
+			}
+			return nil
+		},
+	})
+}
+
+// price turns hours into workloads and assets; m.mu is held.
+func (m *resourceMeter) price(lines []usage.Line, p pricing) (*priceList, error) {
+	list := &priceList{accounts: map[string]account{}, volumes: map[string]*volume{}}
 	for i := range lines {
-		if err := m.line(list, &lines[i], now); err != nil {
-			return nil, nil, nil, err
+		if err := m.line(list, &lines[i], &p); err != nil {
+			return nil, err
 		}
 	}
 	for _, pool := range list.order {
 		if err := list.mounted(pool); err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
 	}
-	return list.workloads, list.assets, list.accounts, nil
+	return list, nil
 }
 
 // line prices one unit; m.mu is held.
-func (m *resourceMeter) line(list *priceList, l *usage.Line, now time.Time) error {
-	rates, err := m.rates(l.Unit.Pool, now)
+func (m *resourceMeter) line(list *priceList, l *usage.Line, p *pricing) error {
+	rates, err := p.rates(l.Unit.Pool)
 	if err != nil {
 		return err
 	}
 	var costs [3]allocation.Costs // by kind
-	for r, rate := range ratesOf(&rates) {
+	for r, rate := range rates {
+		if rate.IsZero() {
+			continue
+		}
 		for kind := range costs {
 			amount, err := money.FromFloat(l.Hours[r][kind] / resourceUnits[r])
 			if err != nil {
@@ -80,7 +111,7 @@ func (m *resourceMeter) line(list *priceList, l *usage.Line, now time.Time) erro
 			costs[kind][r] = amount.Times(rate).Round(18)
 		}
 	}
-	requested, used, capacity := costs[usage.Request], costs[usage.Used], costs[usage.Capacity]
+	requested, used, capacity := &costs[usage.Request], &costs[usage.Used], &costs[usage.Capacity]
 	a := m.owners[l.Unit]
 	if strings.HasPrefix(l.Unit.Pool, volumePrefix) {
 		v, ok := list.volumes[l.Unit.Pool]
@@ -97,19 +128,15 @@ func (m *resourceMeter) line(list *priceList, l *usage.Line, now time.Time) erro
 		return nil
 	}
 	if l.Unit.ID == "" {
-		list.assets = append(list.assets, allocation.Asset{Pool: l.Unit.Pool, Costs: capacity})
+		list.assets = append(list.assets, allocation.Asset{Pool: l.Unit.Pool, Costs: *capacity})
 		return nil
 	}
 	var billable allocation.Costs
 	for r := range billable {
 		billable[r] = allocation.Billable(requested[r], used[r])
-		if !used[r].IsZero() && !requested[r].IsZero() {
-			m.measured[a] = true
-			m.unused[a] = m.unused[a].Plus(billable[r].Minus(used[r]))
-		}
 	}
 	list.add(a, l.Unit.Pool, billable)
-	return nil
+	return p.note(a, l, &costs)
 }
 
 func (p *priceList) add(a account, pool string, costs allocation.Costs) {
@@ -154,19 +181,19 @@ func (p *priceList) mounted(pool string) error {
 }
 
 func (m *resourceMeter) rates(pool string, now time.Time) (price.Rates, error) {
+	q, err := m.query(pool, now)
+	return m.sheet.Rates(q), err
+}
+
+// query asks a sheet about a machine; m.mu is held.
+func (m *resourceMeter) query(pool string, now time.Time) (price.Query, error) {
 	machine := m.machines[pool]
-	or := func(s, otherwise string) string {
-		if s == "" {
-			return otherwise
-		}
-		return s
-	}
 	q := price.Query{
-		At: now, Region: or(machine.region, m.cfg.Region), InstanceType: or(machine.instanceType, m.cfg.InstanceType),
-		Commitment: or(machine.commitment, m.cfg.Commitment),
+		At: now, Region: cmp.Or(machine.region, m.cfg.Region), InstanceType: cmp.Or(machine.instanceType, m.cfg.InstanceType),
+		Commitment: cmp.Or(machine.commitment, m.cfg.Commitment),
 	}
 	var err1, err2 error
 	q.Cores, err1 = money.FromFloat(machine.cores)
 	q.GiB, err2 = money.FromFloat(machine.gib)
-	return m.sheet.Rates(q), errors.Join(err1, err2)
+	return q, errors.Join(err1, err2)
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -42,10 +40,13 @@ type resourceMeter struct {
 	cfg      *ResourcesConfig
 	measures map[string]measure
 	overhead money.Amount
-	stamp    fileStamp // of the price sheet; used by the one who reloads
+	// The files of sheets belong to the one who reloads.
+	prices    sheetFile[*price.Sheet]
+	emissions sheetFile[*price.CarbonSheet]
 
 	mu       sync.Mutex // guards everything below
 	sheet    *price.Sheet
+	carbon   *carbonMeter // nil without a carbon sheet
 	usage    *usage.Meter
 	owners   map[usage.Unit]account
 	machines map[string]machine
@@ -73,53 +74,42 @@ func newResourceMeter(cfg *ResourcesConfig) (*resourceMeter, error) {
 	if m.overhead, err = money.FromFloat(cfg.OverheadPerHour); err != nil {
 		return nil, fmt.Errorf("overhead_per_hour: %w", err)
 	}
-	_, err = m.reload()
+	m.prices = sheetFile[*price.Sheet]{key: "price_sheet", path: cfg.PriceSheet, csv: price.ReadCSV, yaml: price.ReadYAML}
+	m.emissions = sheetFile[*price.CarbonSheet]{key: "carbon_sheet", path: cfg.CarbonSheet, csv: price.ReadCarbonCSV, yaml: price.ReadCarbonYAML}
+	if cfg.CarbonSheet != "" {
+		m.carbon = &carbonMeter{sheet: &price.CarbonSheet{}, totals: map[account]*[carbonKinds]money.Amount{}, window: map[account]money.Amount{}}
+	}
+	for _, r := range m.reload() {
+		err = errors.Join(err, r.err)
+	}
 	return m, err
 }
 
-// reload reads the price sheet if its file changed since the last attempt, and says whether it tried. A sheet that cannot be read leaves
-// the one before in force.
-func (m *resourceMeter) reload() (bool, error) {
-	path := m.cfg.PriceSheet
-	if path == "" {
-		return false, nil
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		gone := m.stamp == fileStamp{}
-		m.stamp = fileStamp{}
-		if gone && m.sheetRows() > 0 {
-			return false, nil // reported when it vanished
-		}
-		return true, fmt.Errorf("price_sheet: %w", err)
-	}
-	stamp := fileStamp{info.ModTime(), info.Size()}
-	if stamp == m.stamp {
-		return false, nil
-	}
-	m.stamp = stamp
-	file, err := os.Open(path)
-	if err != nil {
-		return true, fmt.Errorf("price_sheet: %w", err)
-	}
-	read := price.ReadCSV
-	if ext := strings.ToLower(filepath.Ext(path)); ext == ".yaml" || ext == ".yml" {
-		read = price.ReadYAML
-	}
-	sheet, err := read(file)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return true, fmt.Errorf("price_sheet: %s: %w", path, err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sheet = sheet
-	return true, nil
+// reload is one attempt to read a sheet that changed.
+type reload struct {
+	table string
+	err   error
 }
 
-func (m *resourceMeter) sheetRows() int {
+// reload reads the sheets that changed since the last attempt. One that cannot be read leaves the one before in force.
+func (m *resourceMeter) reload() (tried []reload) {
+	sheet, changed, err := m.prices.load()
+	if changed {
+		tried = append(tried, reload{"price_sheet", err})
+	}
+	emissions, emissionsChanged, emissionsErr := m.emissions.load()
+	if emissionsChanged {
+		tried = append(tried, reload{"carbon_sheet", emissionsErr})
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.sheet.Len()
+	if changed && err == nil {
+		m.sheet = sheet
+	}
+	if emissionsChanged && emissionsErr == nil {
+		m.carbon.sheet = emissions
+	}
+	return tried
 }
 
 // observe takes the usage metrics of one resource and returns how many points found no room. Points that come twice count once.
@@ -248,7 +238,7 @@ func (m *resourceMeter) close(now time.Time) error {
 		hours = now.Sub(m.closed).Hours()
 	}
 	m.closed, m.hours = now, hours
-	workloads, assets, accounts, err := m.priced(lines, now)
+	list, err := m.priced(lines, now)
 	if err != nil {
 		return err
 	}
@@ -256,7 +246,7 @@ func (m *resourceMeter) close(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	result, err := allocation.Allocate(workloads, assets, allocation.Policy{
+	result, err := allocation.Allocate(list.workloads, list.assets, allocation.Policy{
 		By: []string{"account"}, Idle: m.cfg.Idle, Split: allocation.Weighted, Overhead: m.overhead.Times(span).Round(18),
 	})
 	if err != nil {
@@ -264,13 +254,18 @@ func (m *resourceMeter) close(now time.Time) error {
 	}
 	for i := range result.Groups {
 		g := &result.Groups[i]
-		m.book(accounts[g.Name], g)
+		m.book(list.accounts[g.Name], g)
 	}
 	rest := allocation.Group{Overhead: result.Overhead}
 	for _, idle := range result.Idle {
 		rest.Idle = rest.Idle.Plus(idle)
 	}
 	m.book(account{service: idleService}, &rest)
+	if m.carbon != nil {
+		if err := m.emitted(lines, now); err != nil {
+			return fmt.Errorf("carbon: %w", err)
+		}
+	}
 	maps.DeleteFunc(m.owners, func(u usage.Unit, _ account) bool { return !m.usage.Known(u) })
 	maps.DeleteFunc(m.machines, func(pool string, _ machine) bool { return !m.usage.Known(usage.Unit{Pool: pool}) })
 	return nil
@@ -306,6 +301,7 @@ type allocatedCosts struct {
 	measured       map[account]bool
 	hours          float64
 	requests       requestWindow
+	carbon         allocatedCarbon
 }
 
 func (m *resourceMeter) allocated() *allocatedCosts {
@@ -313,12 +309,17 @@ func (m *resourceMeter) allocated() *allocatedCosts {
 	defer m.mu.Unlock()
 	out := &allocatedCosts{
 		totals: map[account][costKinds]money.Amount{}, window: map[account]money.Amount{}, unused: maps.Clone(m.unused),
-		measured: maps.Clone(m.measured), hours: m.hours,
+		measured: maps.Clone(m.measured), hours: m.hours, carbon: m.carbon.allocated(),
 	}
 	for a, t := range m.totals {
 		out.accounts = append(out.accounts, a)
 		out.totals[a] = *t
 		out.window[a] = m.window[a]
+	}
+	for a := range out.carbon.totals {
+		if m.totals[a] == nil {
+			out.accounts = append(out.accounts, a) // what costs nothing may emit all the same
+		}
 	}
 	slices.SortFunc(out.accounts, compareAccounts)
 	return out

@@ -49,6 +49,8 @@ type accountState struct {
 	Bytes      *[signals]uint64         `json:"bytes,omitempty"`
 	Series     *money.Amount            `json:"series,omitempty"`
 	Allocated  *[costKinds]money.Amount `json:"allocated,omitempty"`
+	// Carbon is in grams.
+	Carbon *[carbonKinds]money.Amount `json:"carbon,omitempty"`
 }
 
 func (s *accountState) account() account { return account{s.Service, s.Owner, s.CostCenter} }
@@ -153,6 +155,9 @@ func (e *engine) apply(s *state) {
 		if a.Allocated != nil && e.resources != nil {
 			e.resources.restore(a.account(), *a.Allocated)
 		}
+		if a.Carbon != nil && e.resources != nil && e.resources.carbon != nil {
+			e.resources.carbon.totals[a.account()] = a.Carbon
+		}
 	}
 	e.tagger.unowned.restore(s.Unallocated)
 	e.daily.restore(s.Daily)
@@ -183,8 +188,12 @@ func (e *engine) state() *state {
 		}
 	}
 	if e.resources != nil {
-		for a, totals := range e.resources.allocated().totals {
+		allocated := e.resources.allocated()
+		for a, totals := range allocated.totals {
 			of(a).Allocated = &totals
+		}
+		for a, totals := range allocated.carbon.totals {
+			of(a).Carbon = &totals
 		}
 	}
 	for _, a := range byAccount {

@@ -4,15 +4,11 @@
 package price
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/pitwall-io/pitwall/internal/cost/money"
 )
@@ -51,11 +47,9 @@ func Fallback(commitment string) Rates {
 	return r
 }
 
-// row is one line of a sheet. Empty texts match everything; absent prices fall back.
+// row is one line of a sheet. Absent prices fall back.
 type row struct {
-	line                             int
-	from, to                         time.Time
-	region, instanceType, commitment string
+	scope
 	cpu, ram, gpu, storage, instance *money.Amount
 	network                          *money.Amount
 }
@@ -66,102 +60,37 @@ type Sheet struct {
 }
 
 // columns of a sheet.
-var columns = []string{"from", "to", "region", "instance_type", "commitment", "cpu_core_hour", "ram_gib_hour", "gpu_hour", "storage_gb_hour", "instance_hour", "network_gib"}
+var columns = append(slices.Clone(scopeColumns), "cpu_core_hour", "ram_gib_hour", "gpu_hour", "storage_gb_hour", "instance_hour", "network_gib")
 
 var errNoPrice = errors.New("a row needs a price")
 
 // ReadCSV reads a sheet with a header line. Columns: from, to (dates, to is exclusive), region, instance_type, commitment (on_demand, spot,
 // or any word), cpu_core_hour, ram_gib_hour, gpu_hour, storage_gb_hour, instance_hour, network_gib. Empty cells match everything, or fall back.
 func ReadCSV(r io.Reader) (*Sheet, error) {
-	reader := csv.NewReader(r)
-	reader.Comment = '#'
-	header, err := reader.Read()
-	if err != nil {
-		return nil, fmt.Errorf("price sheet: header: %w", err)
-	}
-	for i, name := range header {
-		header[i] = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
-		if !slices.Contains(columns, header[i]) {
-			return nil, fmt.Errorf("price sheet: line 1: unknown column %q", header[i])
-		}
-	}
 	s := &Sheet{}
-	for {
-		record, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return s, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("price sheet: %w", err)
-		}
-		cells := map[string]string{}
-		for i, cell := range record {
-			cells[header[i]] = cell
-		}
-		line, _ := reader.FieldPos(0)
-		if err := s.add(line, cells); err != nil {
-			return nil, fmt.Errorf("price sheet: line %d: %w", line, err)
-		}
-	}
+	return s, s.reader().csv(r)
 }
 
 // ReadYAML reads a sheet as a list of objects with the columns of ReadCSV.
 func ReadYAML(r io.Reader) (*Sheet, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	var nodes []yaml.Node
-	if err := yaml.Unmarshal(text, &nodes); err != nil {
-		return nil, fmt.Errorf("price sheet: %w", err)
-	}
 	s := &Sheet{}
-	for i := range nodes {
-		cells := map[string]string{}
-		if err := nodes[i].Decode(&cells); err != nil {
-			return nil, fmt.Errorf("price sheet: line %d: %w", nodes[i].Line, err)
-		}
-		for name := range cells {
-			if !slices.Contains(columns, name) {
-				return nil, fmt.Errorf("price sheet: line %d: unknown key %q", nodes[i].Line, name)
-			}
-		}
-		if err := s.add(nodes[i].Line, cells); err != nil {
-			return nil, fmt.Errorf("price sheet: line %d: %w", nodes[i].Line, err)
-		}
-	}
-	return s, nil
+	return s, s.reader().yaml(r)
 }
 
-func (s *Sheet) add(line int, cells map[string]string) error {
-	cell := func(name string) string { return strings.TrimSpace(cells[name]) }
-	r := row{line: line, region: cell("region"), instanceType: cell("instance_type"), commitment: cell("commitment")}
-	for name, to := range map[string]*time.Time{"from": &r.from, "to": &r.to} {
-		if cell(name) == "" {
-			continue
-		}
-		t, err := time.Parse(time.DateOnly, cell(name))
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		*to = t
+func (s *Sheet) reader() *reader { return &reader{kind: "price sheet", columns: columns, add: s.add} }
+
+func (s *Sheet) add(line int, cell func(string) string) error {
+	what, err := scopeOf(line, cell)
+	if err != nil {
+		return err
 	}
-	some := false
-	for name, to := range map[string]**money.Amount{
+	r := row{scope: what}
+	some, err := parseAmounts(cell, map[string]**money.Amount{
 		"cpu_core_hour": &r.cpu, "ram_gib_hour": &r.ram, "gpu_hour": &r.gpu, "storage_gb_hour": &r.storage, "instance_hour": &r.instance,
 		"network_gib": &r.network,
-	} {
-		if cell(name) == "" {
-			continue
-		}
-		a, err := money.Parse(cell(name))
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if a.Sign() < 0 {
-			return fmt.Errorf("%s must not be negative (got %s)", name, a)
-		}
-		*to, some = &a, true
+	})
+	if err != nil {
+		return err
 	}
 	if !some {
 		return errNoPrice
@@ -177,20 +106,15 @@ func (s *Sheet) Len() int { return len(s.rows) }
 // commitment; of equals the one that begins latest, then the later line. Prices the row does not have fall back to OpenCost's.
 func (s *Sheet) Rates(q Query) Rates {
 	out := Fallback(q.Commitment)
-	best, score := -1, -1
+	var r *row
 	for i := range s.rows {
-		r := &s.rows[i]
-		if !r.matches(&q) {
-			continue
-		}
-		if n := r.score(); n > score || n == score && !r.from.Before(s.rows[best].from) {
-			best, score = i, n
+		if c := &s.rows[i]; c.matches(&q) && (r == nil || c.beats(&r.scope)) {
+			r = c
 		}
 	}
-	if best < 0 {
+	if r == nil {
 		return out
 	}
-	r := &s.rows[best]
 	out.Source = fmt.Sprintf("sheet:%d", r.line)
 	for _, p := range []struct {
 		from *money.Amount
@@ -214,21 +138,4 @@ func (r *Rates) scale(instance, cores, gib money.Amount) {
 	}
 	factor := instance.Over(whole)
 	r.CPU, r.RAM = r.CPU.Times(factor).Round(18), r.RAM.Times(factor).Round(18)
-}
-
-func (r *row) matches(q *Query) bool {
-	return (r.from.IsZero() || !q.At.Before(r.from)) && (r.to.IsZero() || q.At.Before(r.to)) &&
-		(r.region == "" || strings.EqualFold(r.region, q.Region)) &&
-		(r.instanceType == "" || strings.EqualFold(r.instanceType, q.InstanceType)) &&
-		(r.commitment == "" || strings.EqualFold(r.commitment, q.Commitment))
-}
-
-func (r *row) score() int {
-	n := 0
-	for i, s := range []string{r.commitment, r.region, r.instanceType} {
-		if s != "" {
-			n += 1 << i
-		}
-	}
-	return n
 }

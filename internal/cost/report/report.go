@@ -163,6 +163,9 @@ type AccountResource struct {
 	// Requests is how many it served in the last window, PerRequest what one of them cost.
 	Requests   float64 `json:"requests"`
 	PerRequest float64 `json:"per_request,omitempty"`
+	// Carbon is what it emitted, in grams of CO2 equivalent; CarbonPerRequest that of one request in the last window.
+	Carbon           float64 `json:"carbon_g,omitempty"`
+	CarbonPerRequest float64 `json:"carbon_g_per_request,omitempty"`
 	// Spoken says whether spans of the service were seen at all since the beginning.
 	Spoken bool `json:"spans_seen"`
 }
