@@ -203,7 +203,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CostTableReloads, err = builder.meter.Int64Counter(
 		"otelcol_cost_table_reloads",
-		metric.WithDescription("Lookup tables read again after a change, by table and outcome (success, failure). After a failure the table before stays in force. [Alpha]"),
+		metric.WithDescription("Lookup tables and sheets (price_sheet, carbon_sheet) read again after a change, by table and outcome (success, failure). After a failure the one before stays in force. [Alpha]"),
 		metric.WithUnit("{reload}"),
 	)
 	errs = errors.Join(errs, err)

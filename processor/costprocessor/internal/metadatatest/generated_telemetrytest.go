@@ -210,7 +210,7 @@ func AssertEqualCostSnapshotFailures(t *testing.T, tt *componenttest.Telemetry, 
 func AssertEqualCostTableReloads(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_cost_table_reloads",
-		Description: "Lookup tables read again after a change, by table and outcome (success, failure). After a failure the table before stays in force. [Alpha]",
+		Description: "Lookup tables and sheets (price_sheet, carbon_sheet) read again after a change, by table and outcome (success, failure). After a failure the one before stays in force. [Alpha]",
 		Unit:        "{reload}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
