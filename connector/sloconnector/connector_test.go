@@ -232,7 +232,7 @@ func TestAnAlertLeavesAtOnce(t *testing.T) {
 
 		engine.Advance(epoch.Add(5 * time.Minute))
 		synctest.Wait()
-		require.Equal(t, 2, logs.LogRecordCount())
+		require.Equal(t, 3, logs.LogRecordCount(), "the resolution, and the audit's word that the service is silent")
 		resolved := logs.AllLogs()[1].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
 		assert.Equal(t, plog.SeverityNumberInfo, resolved.SeverityNumber())
 		assert.Equal(t, "resolved", resolved.SeverityText())

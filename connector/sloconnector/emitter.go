@@ -122,6 +122,7 @@ func (e *emitter) sendAlerts(ctx context.Context) {
 	if at < 0 {
 		return
 	}
+	defer e.sendFindingsLocked(ctx, e.instances[at])
 	transitions := e.engine.TakeTransitions()
 	if len(transitions) == 0 {
 		return
@@ -147,6 +148,9 @@ func (e *emitter) sendMetrics(ctx context.Context) {
 		return
 	}
 	events := e.engine.TakeEvents()
+	if len(events) > 0 {
+		e.sync(ctx) // should this process be killed now, the next knows what may have arrived
+	}
 	md := e.writer.metrics(events, e.engine.Statuses(), e.engine.Settings().Profile)
 	points := md.DataPointCount()
 	if points == 0 {
@@ -154,6 +158,7 @@ func (e *emitter) sendMetrics(ctx context.Context) {
 	}
 	if err := e.instances[at].metrics.ConsumeMetrics(ctx, md); err != nil {
 		e.engine.ReturnEvents(events)
+		e.sync(ctx)
 		e.refused.Store(true)
 		e.failed(ctx, "metrics", err)
 		return

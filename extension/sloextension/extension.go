@@ -194,11 +194,27 @@ func (x *sloExtension) observe() error {
 			o.Observe(n)
 			return nil
 		}),
+		x.telemetry.RegisterExtensionSloAuditViolationsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			found, _, _ := x.engine.Audit()
+			return byCheck(o, found)
+		}),
+		x.telemetry.RegisterExtensionSloAuditOpenCallback(func(_ context.Context, o metric.Int64Observer) error {
+			_, open, _ := x.engine.Audit()
+			return byCheck(o, open)
+		}),
 		x.telemetry.RegisterExtensionSloGroupsEvictedCallback(total(func(s slo.Stats) uint64 { return s.GroupsEvicted })),
 		x.telemetry.RegisterExtensionSloSourcesEvictedCallback(total(func(s slo.Stats) uint64 { return s.SourcesEvicted })),
 		x.telemetry.RegisterExtensionSloEventsExcludedCallback(total(func(s slo.Stats) uint64 { return s.EventsExcluded })),
+		x.telemetry.RegisterExtensionSloEventsInDoubtCallback(total(func(s slo.Stats) uint64 { return s.EventsInDoubt })),
 		x.telemetry.RegisterExtensionSloSlicesDroppedCallback(total(func(s slo.Stats) uint64 { return s.SlicesDropped })),
 		x.telemetry.RegisterExtensionSloSlicesTooOldCallback(total(func(s slo.Stats) uint64 { return s.CommittedTooOld })),
 		x.telemetry.RegisterExtensionSloTransitionsDroppedCallback(total(func(s slo.Stats) uint64 { return s.TransitionsDropped })),
 	)
+}
+
+func byCheck(o metric.Int64Observer, n map[slo.Check]uint64) error {
+	for check, n := range n {
+		o.Observe(int64(n), metric.WithAttributes(attribute.String("check", string(check))))
+	}
+	return nil
 }

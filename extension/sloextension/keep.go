@@ -35,6 +35,9 @@ func (x *sloExtension) restore(ctx context.Context, host component.Host) error {
 	x.client = client
 	x.engine.Journal()
 	x.lost(ctx, damaged)
+	if n := x.engine.Stats().EventsInDoubt; n > 0 {
+		x.logger.Warn("The collector was killed while slo.events were on their way: they are sent again, and what merges them may count them twice.", zap.Uint64("events", n))
+	}
 	x.logger.Info("The book was restored.", zap.String("book", x.engine.Describe()))
 	return nil
 }

@@ -16,10 +16,13 @@ func (e *Engine) Commit(t *Tally, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.recordCommitLocked(t, now)
+	before := e.edge
 	e.commitTallyLocked(t, now.UnixNano())
+	e.auditTallyLocked(t, before, now.UnixNano())
 }
 
 func (e *Engine) commitTallyLocked(t *Tally, now int64) {
+	before := e.edge
 	for _, s := range t.sources {
 		e.observeLocked(s)
 	}
@@ -27,7 +30,7 @@ func (e *Engine) commitTallyLocked(t *Tally, now int64) {
 		start := s.start
 		e.coverage.mark(s.service, start)
 		// A slice far behind the others comes from a wrong clock, and does not make the book any older.
-		if e.edge == noTime || start >= e.edge-int64(e.settings.MaxLateness)-int64(e.fine) {
+		if before == noTime || start >= before-int64(e.settings.MaxLateness)-int64(e.fine) {
 			e.first = min(e.first, start)
 		}
 	}
@@ -133,7 +136,9 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 	}
 	if len(counted) > 0 {
 		for _, x := range entry.exemplars {
-			g.exemplars.add(x)
+			if len(e.freezes) == 0 || !e.excludedLocked(o, g, floorDiv(x.at, int64(e.fine))*int64(e.fine)) {
+				g.exemplars.add(x)
+			}
 		}
 		generation := floorDiv(counted[len(counted)-1].start, e.generation())
 		for _, p := range entry.parts {

@@ -65,7 +65,7 @@ func New(settings Settings, objectives []Objective) (*Engine, error) {
 		settings.AbsentAfter = shortest
 	}
 	e := &Engine{
-		settings: settings, wake: make(chan struct{}, 1), sources: map[uint64]int64{}, orphans: map[string]orphan{}, edge: noTime, now: noTime, first: math.MaxInt64,
+		settings: settings, wake: make(chan struct{}, 1), audit: newAudit(), sources: map[uint64]int64{}, orphans: map[string]orphan{}, edge: noTime, now: noTime, first: math.MaxInt64,
 	}
 	e.fine = e.fineOf(objectives)
 	var err error

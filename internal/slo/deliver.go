@@ -2,9 +2,63 @@
 
 package slo
 
-import (
-	"slices"
-)
+import "slices"
+
+// TakeEvents hands out all events counted since the last call. The reader says what became of them, by Delivered or ReturnEvents, before it
+// takes more. Until then a restart hands them out again, and counts them in EventsInDoubt where the journal was written meanwhile.
+func (e *Engine) TakeEvents() []SliceEvents {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pressing = false
+	var out []SliceEvents
+	for index, o := range e.objectives {
+		for _, g := range o.sorted() {
+			if len(g.pending) == 0 {
+				continue
+			}
+			for _, p := range g.pending {
+				out = append(out, SliceEvents{
+					Objective: o.Objective, Service: o.service(g), Group: o.group(g),
+					Start: unix(p.start), End: unix(p.start + int64(e.fine)), Good: p.Good.Float(), Bad: p.Bad.Float(),
+					counts: p, index: index, key: g.key,
+				})
+			}
+			g.depart()
+		}
+	}
+	if len(out) > 0 {
+		e.recordLocked(recordTaken, nil)
+	}
+	return out
+}
+
+// ReturnEvents takes back events that could not be delivered.
+func (e *Engine) ReturnEvents(events []SliceEvents) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range events {
+		o := e.objectives[s.index]
+		g, ok := o.groups[s.key]
+		if !ok {
+			g = o.overflow
+		}
+		if g != nil {
+			g.inflight = nil
+			e.pendLocked(g, s.counts)
+			g.dirty = true
+		}
+	}
+	e.recordLocked(recordReturned, nil)
+}
+
+// depart puts what waits on its way. What still is was in doubt after a crash, and waits again.
+func (g *group) depart() {
+	if len(g.inflight) > 0 {
+		g.comeBack()
+	}
+	g.inflight, g.pending = g.pending, nil
+	g.dirty = true
+}
 
 // Delivered tells that events of TakeEvents arrived: a restart will not hand them out again.
 func (e *Engine) Delivered(events []SliceEvents) {
@@ -53,12 +107,9 @@ func (g *group) deliver(s sliceCounts) {
 	}
 }
 
-// undelivered are the slices of which nobody said that they arrived.
-func (g *group) undelivered() []sliceCounts {
-	if len(g.inflight) == 0 {
-		return g.pending
-	}
-	all := slices.Clone(g.inflight)
+// comeBack puts what was on its way with what waits.
+func (g *group) comeBack() {
+	all := g.inflight
 	for _, p := range g.pending {
 		i, found := slices.BinarySearchFunc(all, p.start, compareStart)
 		if found {
@@ -67,7 +118,29 @@ func (g *group) undelivered() []sliceCounts {
 			all = slices.Insert(all, i, p)
 		}
 	}
-	return all
+	g.inflight, g.pending = nil, all
+	g.dirty = true
+}
+
+// departed are the groups that have events on their way.
+func (o *objective) departed() (out []*group) {
+	for _, g := range o.sorted() {
+		if len(g.inflight) > 0 {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// doubtDeliveryLocked takes back what was on its way when the process was killed: it may have arrived, or not. It is sent again, since an
+// event too few is worse, and counted.
+func (e *Engine) doubtDeliveryLocked(o *objective) {
+	for _, g := range o.departed() {
+		for _, s := range g.inflight {
+			e.stats.EventsInDoubt += uint64(s.GoodN) + uint64(s.BadN)
+		}
+		g.comeBack()
+	}
 }
 
 func compareStart(s sliceCounts, start int64) int {

@@ -50,6 +50,7 @@ type Engine struct {
 	transitions []Transition
 	handedOut   []Transition // taken, and not yet delivered or returned
 	journal     journal
+	audit       audit
 	owner       string // who takes events and transitions
 	emitting    bool
 	pressing    bool // very many events wait
@@ -64,6 +65,7 @@ type Stats struct {
 	GroupsEvicted      uint64
 	SourcesEvicted     uint64
 	CommittedTooOld    uint64
+	EventsInDoubt      uint64 // were being delivered when the process was killed, and are delivered again; as seen
 	EventsExcluded     uint64 // left out for maintenance, as seen
 }
 
@@ -139,6 +141,7 @@ func (e *Engine) Advance(now time.Time) {
 	if e.edge == noTime {
 		return
 	}
+	defer e.auditCoverageLocked(now.UnixNano())
 	if now.UnixNano() < e.arrived {
 		e.arrived = now.UnixNano() // the clock was put back: silence is counted from there
 		e.moved = true

@@ -94,37 +94,6 @@ func firingOf(ts []Transition) (out []string) {
 	return out
 }
 
-func TestAnyOrderWithinLatenessGivesTheIdenticalBook(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	var events []event
-	for range 3000 {
-		events = append(events, event{
-			at: epoch.Add(time.Duration(r.Int64N(int64(5 * time.Minute)))), bad: r.IntN(10) == 0,
-			weight: Weight(r.Int64N(int64(100*One))) + 1, values: []string{fmt.Sprint("g", r.IntN(4))}, trace: byte(r.IntN(256)),
-		})
-	}
-	sealed := func(events []event, batch int) (parts []Part) {
-		e := testEngine(t, Workbook(), testObjective("o", "route"))
-		feed(e, batch, events...)
-		// Alerts follow the events as they come; the book is what is counted.
-		for _, g := range e.objectives[0].groups {
-			clear(g.alerts)
-		}
-		return e.Snapshot()
-	}
-	slices.SortFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
-	want := sealed(events, 100)
-	for shuffle := range 30 {
-		r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-		got := sealed(events, 1+r.IntN(500))
-		require.Len(t, got, len(want))
-		for i := range want[:len(want)-1] { // the last part holds the clock of the last commit
-			require.Equal(t, want[i].Key, got[i].Key)
-			require.Equal(t, want[i].Value, got[i].Value, "shuffle %d, part %s", shuffle, want[i].Key)
-		}
-	}
-}
-
 // TestWindowsEqualABruteForceCount compares every window with a count over all events.
 func TestWindowsEqualABruteForceCount(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
@@ -394,41 +363,6 @@ func TestNothingIsEverNaNOrInfinite(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestAGroupStaysWithin64KiB(t *testing.T) {
-	objective := testObjective("o", "route")
-	e := testEngine(t, Workbook(), objective)
-	const groups = 10
-	before := heap()
-	for g := range groups {
-		values := []string{fmt.Sprint("r", g)}
-		var events []event
-		for at := time.Duration(0); at < 90*Day; at += 97 * time.Minute {
-			events = append(events, event{at: epoch.Add(at), bad: g%2 == 0, values: values})
-		}
-		// The last hours are dense, so that every ring is full.
-		for at := 89 * Day; at < 90*Day; at += 10 * time.Second {
-			events = append(events, event{at: epoch.Add(at), values: values})
-		}
-		tally := e.NewTally()
-		for _, ev := range events {
-			tally.Reset()
-			at := ev.at.UnixNano()
-			entry := tally.Entry(0, ev.values)
-			entry.Add(tally.Slice(at), at, ev.bad, One)
-			for a := range uint8(4) {
-				entry.AddContribution(tally.Intern(a, fmt.Sprint(values, at%100)), 0, One)
-			}
-			entry.AddExemplar(at, TraceID{byte(at), 1})
-			e.Commit(tally, ev.at)
-		}
-		e.TakeTransitions()
-	}
-	perGroup := (heap() - before) / groups
-	t.Logf("%d bytes a group", perGroup)
-	assert.LessOrEqual(t, perGroup, int64(64<<10))
-	runtime.KeepAlive(e)
 }
 
 func heap() int64 {

@@ -3,6 +3,7 @@
 package slo
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -29,10 +30,11 @@ func (e *Engine) encodeGroup(o *objective, g *group) []byte {
 		w.int(p.start)
 		w.counts(p.Counts)
 	}
-	pending := g.undelivered()
-	w.uint(uint64(len(pending)))
-	for _, p := range pending {
-		w.slice(p)
+	for _, waiting := range [][]sliceCounts{g.pending, g.inflight} {
+		w.uint(uint64(len(waiting)))
+		for _, s := range waiting {
+			w.slice(s)
+		}
 	}
 	w.uint(uint64(len(g.exemplars)))
 	slices.SortFunc(g.exemplars, newest)
@@ -43,7 +45,7 @@ func (e *Engine) encodeGroup(o *objective, g *group) []byte {
 	for at := range g.contributors.tables {
 		w.int(g.contributors.generation[at])
 		w.uint(uint64(len(g.contributors.tables[at])))
-		for _, t := range g.contributors.tables[at] {
+		for _, t := range slices.SortedFunc(slices.Values(g.contributors.tables[at]), byValue) {
 			w.text(e.settings.Contributors[t.attribute])
 			w.text(t.value)
 			w.uint(uint64(t.good))
@@ -81,6 +83,9 @@ func (e *Engine) decodeGroup(o *objective, g *group, body []byte) bool {
 		g.pending = append(g.pending, d.slice())
 	}
 	for range d.length() {
+		g.inflight = append(g.inflight, d.slice())
+	}
+	for range d.length() {
 		x := exemplar{at: d.int()}
 		copy(x.id[:], d.bytes(uint64(len(x.id))))
 		g.exemplars = append(g.exemplars, x)
@@ -101,6 +106,10 @@ func (e *Engine) decodeGroup(o *objective, g *group, body []byte) bool {
 		g.sampled.decode(&d)
 	}
 	return !d.failed && len(d.rest) == 0
+}
+
+func byValue(a, b tallied) int {
+	return cmp.Or(cmp.Compare(a.attribute, b.attribute), cmp.Compare(a.value, b.value))
 }
 
 // encode writes the slices that hold something and are recent enough to be in a window that ends at `until`. What a ring still holds

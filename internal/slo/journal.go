@@ -18,6 +18,8 @@ const (
 	recordEvents
 	recordTransitions
 	recordSilence
+	recordTaken    // all that waits is on its way
+	recordReturned // it was refused
 )
 
 const (
@@ -51,6 +53,9 @@ func (e *Engine) Journal() {
 	defer e.mu.Unlock()
 	e.journal.on = true
 	e.moved = true // the first snapshot says where the journal starts
+	if e.stats.EventsInDoubt > 0 {
+		e.recordLocked(recordReturned, nil) // they wait again, and are in doubt once
+	}
 }
 
 // TakeJournal returns the next part of the journal; its Key is empty when there is nothing to write. full says that a snapshot is due.

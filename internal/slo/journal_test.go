@@ -38,7 +38,8 @@ func restart(t *testing.T, store shelf, objectives ...Objective) *Engine {
 
 // A run that is killed after any step equals one that is not: the same book, the same alerts, the same slo.events, each handed out once.
 func TestAnyNumberOfCrashesChangesNothing(t *testing.T) {
-	for seed := range uint64(20) {
+	inDoubt := uint64(0)
+	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		objective := testObjective("o", "route")
 		events := append(steady(epoch, time.Minute, time.Second, 0, 1), steady(epoch.Add(time.Minute), time.Minute, time.Second, 1, 2)...)
@@ -63,7 +64,7 @@ func TestAnyNumberOfCrashesChangesNothing(t *testing.T) {
 			feed(whole, 7, chunk...)
 			feed(killed, 7, chunk...)
 			store.keep(killed)
-			switch r.IntN(6) {
+			switch r.IntN(8) {
 			case 0:
 				killed = restart(t, store, objective)
 			case 1:
@@ -87,6 +88,26 @@ func TestAnyNumberOfCrashesChangesNothing(t *testing.T) {
 				killed = restart(t, store, objective)
 			case 5:
 				wantEvents, want = deliver(whole, wantEvents, want)
+			case 6:
+				// Killed when it had been delivered, and nobody had noted that: it is delivered again, and counted.
+				doubled := killed.TakeEvents()
+				store.keep(killed)
+				if r.IntN(2) == 0 {
+					store.put(killed.Snapshot())
+				}
+				killed = restart(t, store, objective)
+				n := uint64(0)
+				for i := range doubled {
+					n += uint64(doubled[i].counts.GoodN) + uint64(doubled[i].counts.BadN)
+				}
+				require.Equal(t, n, killed.Stats().EventsInDoubt, "seed %d", seed)
+				inDoubt += n
+			case 7:
+				// Refused, which was noted, and killed: nothing is in doubt.
+				killed.ReturnEvents(killed.TakeEvents())
+				store.keep(killed)
+				killed = restart(t, store, objective)
+				require.Zero(t, killed.Stats().EventsInDoubt)
 			}
 		}
 		end := epoch.Add(time.Hour)
@@ -103,6 +124,7 @@ func TestAnyNumberOfCrashesChangesNothing(t *testing.T) {
 		assert.NotEmpty(t, want)
 		assert.Equal(t, totals(wantEvents), totals(gotEvents), "seed %d", seed)
 	}
+	assert.NotZero(t, inDoubt)
 }
 
 // totals sums events by group and slice: how deliveries cut them up is chance.

@@ -5,6 +5,7 @@ package slo
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // heavy is a book whose groups are as full as they get: 31 days of a busy service, bad events in every slice, every contributor and exemplar.
-func heavy(t testing.TB, o Objective, groups int) *Engine {
+func heavy(t testing.TB, o Objective, groups int, sampled bool) *Engine {
 	e := testEngine(t, Workbook(), o)
 	tally := e.NewTally()
 	start := epoch.Truncate(Day)
@@ -28,6 +29,10 @@ func heavy(t testing.TB, o Objective, groups int) *Engine {
 		for g := range groups {
 			entry := tally.Entry(0, []string{fmt.Sprint("r", g)})
 			entry.AddCounts(tally.Slice(now), now, Counts{Good: 1_000_000 * One, Bad: 9999 * One, GoodN: 1_000_000, BadN: 9999})
+			if sampled {
+				entry.AddSampled(tally.Slice(now), true, 7*One)
+				entry.AddSampled(tally.Slice(now), false, 3*One)
+			}
 			for a := range uint8(4) {
 				entry.AddContribution(tally.Intern(a, fmt.Sprint(g, now%100)), 0, One)
 			}
@@ -59,6 +64,7 @@ func TestAGroupStaysWithinItsMemory(t *testing.T) {
 		kib       int64
 	}{
 		{"events, rolling 30 days", testObjective("o", "route"), 64},
+		{"events head-sampled, rolling 30 days", testObjective("o", "route"), 64},
 		{"events, a calendar month", events, 64},
 		{"timeslices of a minute, rolling 30 days", minutes(MethodTimeslices), 64},
 		{"timeslices of a minute, a calendar month", month, 64},
@@ -66,7 +72,7 @@ func TestAGroupStaysWithinItsMemory(t *testing.T) {
 	} {
 		empty := testEngine(t, Workbook(), c.objective)
 		before := heap()
-		e := heavy(t, c.objective, groups)
+		e := heavy(t, c.objective, groups, strings.Contains(c.what, "sampled"))
 		each := (heap() - before) / groups
 		runtime.KeepAlive(empty)
 		runtime.KeepAlive(e)

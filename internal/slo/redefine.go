@@ -66,6 +66,7 @@ func (e *Engine) Redefine(objectives []Objective, maintenance []Maintenance, get
 				lost = []error{fmt.Errorf("objective %s: %w", o.Name, err)}
 			}
 			damaged = append(damaged, lost...)
+			e.doubtDeliveryLocked(o)
 		}
 	}
 	e.moved = true

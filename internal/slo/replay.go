@@ -67,6 +67,20 @@ func (e *Engine) replay(body []byte) bool {
 			for range record.length() {
 				e.forgetTransition(transitionID{record.text(), record.text(), record.text(), record.flag(), record.int()})
 			}
+		case recordTaken:
+			for _, o := range e.objectives {
+				for _, g := range o.sorted() {
+					if len(g.pending) > 0 {
+						g.depart()
+					}
+				}
+			}
+		case recordReturned:
+			for _, o := range e.objectives {
+				for _, g := range o.departed() {
+					g.comeBack()
+				}
+			}
 		case recordSilence:
 			if now := record.int(); !record.failed {
 				e.now = now
@@ -86,7 +100,7 @@ func (e *Engine) replayCommit(d *decoder) {
 	emitting, now := d.flag(), d.int()
 	t := e.NewTally()
 	for range d.length() {
-		t.sources = append(t.sources, sourceMark{d.uint(), d.int()})
+		t.sources = append(t.sources, sourceMark{source: d.uint(), latest: d.int()})
 	}
 	for range d.length() {
 		t.seen = append(t.seen, sighting{d.text(), d.int()})
@@ -144,14 +158,23 @@ func (d *decoder) slice() sliceCounts {
 
 // replayEvents takes delivered events out of what waits.
 func (e *Engine) replayEvents(d *decoder) {
+	var delivered []*group
 	for range d.length() {
 		o, key, s := e.objectiveOf(d), d.text(), d.slice()
 		if o < 0 || d.failed {
 			continue
 		}
-		if g := e.objectives[o].find(key); g != nil {
+		switch g := e.objectives[o].find(key); {
+		case g == nil:
+		case len(g.inflight) > 0:
+			delivered = append(delivered, g)
+		default: // the record that it was taken is lost
 			g.deliver(s)
 			g.dirty = true
 		}
+	}
+	for _, g := range delivered {
+		g.inflight = nil
+		g.dirty = true
 	}
 }

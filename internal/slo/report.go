@@ -171,50 +171,6 @@ func (e *Engine) Pressing() bool {
 	return e.pressing
 }
 
-// TakeEvents hands out all events counted since the last call. The reader says what became of them, by Delivered or ReturnEvents, before it
-// takes more; until then a restart hands them out again.
-func (e *Engine) TakeEvents() []SliceEvents {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.pressing = false
-	var out []SliceEvents
-	for index, o := range e.objectives {
-		for _, g := range o.sorted() {
-			if len(g.pending) == 0 {
-				continue
-			}
-			for _, p := range g.pending {
-				out = append(out, SliceEvents{
-					Objective: o.Objective, Service: o.service(g), Group: o.group(g),
-					Start: unix(p.start), End: unix(p.start + int64(e.fine)), Good: p.Good.Float(), Bad: p.Bad.Float(),
-					counts: p, index: index, key: g.key,
-				})
-			}
-			g.inflight, g.pending = g.pending, nil
-			g.dirty = true
-		}
-	}
-	return out
-}
-
-// ReturnEvents takes back events that could not be delivered.
-func (e *Engine) ReturnEvents(events []SliceEvents) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, s := range events {
-		o := e.objectives[s.index]
-		g, ok := o.groups[s.key]
-		if !ok {
-			g = o.overflow
-		}
-		if g != nil {
-			g.inflight = nil
-			e.pendLocked(g, s.counts)
-			g.dirty = true
-		}
-	}
-}
-
 // TakeTransitions hands out the alert transitions since the last call, in event order. The reader says what became of them, by
 // DeliveredTransitions or ReturnTransitions, before it takes more.
 func (e *Engine) TakeTransitions() []Transition {

@@ -20,7 +20,7 @@ import (
 const (
 	partMagic = "PWSL"
 	// snapshotVersion rises with every change of the body that this code could not read.
-	snapshotVersion = 5
+	snapshotVersion = 6
 	bookKey         = "book"
 )
 
@@ -126,6 +126,9 @@ func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error,
 			return nil, err
 		}
 		damaged = append(damaged, lost...)
+	}
+	for _, o := range e.objectives {
+		e.doubtDeliveryLocked(o)
 	}
 	if len(e.transitions) > 0 {
 		e.wakeLocked()

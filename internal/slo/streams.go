@@ -46,6 +46,7 @@ type Streams struct {
 	newest  int64            // latest time of all streams
 	began   int64            // first time of all streams
 	evicted bool             // a stream that is not known may have been known before
+	fell    bool             // the last point counted was below the one before, with the same start
 }
 
 type stream struct {
@@ -74,6 +75,7 @@ func (s *Streams) look(at int64) {
 // source that was seen before: a counter of errors is often made by the first error.
 func (s *Streams) Count(source uint64, id StreamID, p Point) (inc Split, since int64, v Verdict) {
 	s.look(p.At)
+	s.fell = false
 	first, met := s.sources[source]
 	if !met && len(s.sources) < maxSources {
 		s.sources[source] = p.At
@@ -100,6 +102,7 @@ func (s *Streams) Count(source uint64, id StreamID, p Point) (inc Split, since i
 	}
 	s.known[id] = stream{p.Split, p.Start, p.At}
 	if p.Start >= last.at && p.Start > last.start || p.Total < last.Total {
+		s.fell = p.Start != 0 && p.Start == last.start
 		return p.Split, max(p.Start, last.at), Counted
 	}
 	inc = Split{Total: p.Total - last.Total, Unsure: max(0, p.Unsure-last.Unsure)}
@@ -107,6 +110,9 @@ func (s *Streams) Count(source uint64, id StreamID, p Point) (inc Split, since i
 	inc.Good = min(max(0, p.Good-last.Good), inc.Total)
 	return inc, last.at, Counted
 }
+
+// Fell reports whether the running total of the last Count fell although its start, which its sender gives, stayed the same.
+func (s *Streams) Fell() bool { return s.fell }
 
 // Hold returns how long the value a gauge has at p speaks for: the time since its last value, at most slice.
 func (s *Streams) Hold(id StreamID, at, slice int64) (held int64, v Verdict) {

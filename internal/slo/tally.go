@@ -21,17 +21,20 @@ const maxScannedParts = 16
 // Tally collects what one batch adds to the book. Nothing of it counts until Commit, so a batch that could not be delivered is
 // simply thrown away. A tally belongs to one goroutine; Reset makes it ready for the next batch.
 type Tally struct {
-	entries map[string]*Entry
-	touched []*Entry
-	sources []sourceMark
-	marked  map[uint64]int // where a source is in sources
-	fine    int64
-	current SliceSpan
-	seen    []sighting // slices in which anything was observed
-	service string     // whose telemetry is being read
-	key     []byte
-	record  encoder // for the journal
-	doubts  []doubt
+	entries    map[string]*Entry
+	touched    []*Entry
+	sources    []sourceMark
+	marked     map[uint64]int // where a source is in sources
+	fine       int64
+	current    SliceSpan
+	seen       []sighting // slices in which anything was observed
+	service    string     // whose telemetry is being read
+	instance   string
+	ahead      []sourceMark // sources whose events were refused, because they are of a time to come
+	violations []found
+	key        []byte
+	record     encoder // for the journal
+	doubts     []doubt
 
 	interned map[contribution]ContributionID
 	values   []contribution // by id
@@ -42,8 +45,9 @@ type Tally struct {
 type ContributionID int32
 
 type sourceMark struct {
-	source uint64
-	latest int64
+	source            uint64
+	latest            int64
+	service, instance string // for the audit
 }
 
 // SliceSpan is a fine slice of event time: [Start, End) in ns.
@@ -100,11 +104,15 @@ func (t *Tally) Reset() {
 	if len(t.entries) > maxTallyEntries {
 		clear(t.entries)
 	}
+	clear(t.sources)
 	t.sources = t.sources[:0]
+	clear(t.ahead)
+	t.ahead = t.ahead[:0]
+	t.violations = t.violations[:0]
 	clear(t.marked)
 	clear(t.seen) // a name may pin a whole request
 	t.seen = t.seen[:0]
-	t.service = ""
+	t.service, t.instance = "", ""
 	t.doubts = t.doubts[:0]
 	clear(t.interned)
 	clear(t.values)
@@ -120,8 +128,32 @@ type sighting struct {
 
 // Service says whose telemetry the following events are; empty where it does not tell.
 func (t *Tally) Service(name string) {
-	t.service = clean(cut(name))
+	t.service, t.instance = clean(cut(name)), ""
 	t.current = SliceSpan{1, 0}
+}
+
+// Instance says which instance of the service they are of.
+func (t *Tally) Instance(name string) { t.instance = clean(cut(name)) }
+
+// found is a violation a reader found.
+type found struct {
+	check     Check
+	objective int
+	at        int64
+}
+
+// Violate notes that what an objective reads contradicts itself.
+func (t *Tally) Violate(check Check, objective int, at int64) {
+	if len(t.violations) < maxTallyEntries {
+		t.violations = append(t.violations, found{check, objective, at})
+	}
+}
+
+// Ahead notes that a source's events were refused because they are of a time to come, the latest of them.
+func (t *Tally) Ahead(source uint64, latest int64) {
+	if n := len(t.ahead); n < maxTallyEntries {
+		t.ahead = append(t.ahead, sourceMark{source, latest, t.service, t.instance})
+	}
 }
 
 // Slice returns the slice that holds the event time at (ns) and notes that something was observed in it.
@@ -144,7 +176,7 @@ func (t *Tally) Observe(source uint64, latest int64) {
 		return
 	}
 	t.marked[source] = len(t.sources)
-	t.sources = append(t.sources, sourceMark{source, latest})
+	t.sources = append(t.sources, sourceMark{source, latest, t.service, t.instance})
 }
 
 // Entry finds or makes the entry of one group. values are those of the objective's group_by attributes, in that order. Only their

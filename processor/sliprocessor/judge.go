@@ -96,6 +96,7 @@ type judge struct {
 	source         uint64
 	oldest, newest int64 // event times the book takes from the source
 	latest         int64 // latest event time seen of the source
+	ahead          int64 // the same of those refused because it is yet to come; 0 where none was
 }
 
 // active is a rule that the resource does not rule out.
@@ -200,7 +201,7 @@ func (j *judge) enter(attributes pcommon.Map, ix *index, now time.Time, counting
 			j.open = append(j.open, c)
 		}
 	}
-	j.latest = math.MinInt64
+	j.latest, j.ahead = math.MinInt64, 0
 	if counting {
 		j.source = j.sourceOf(service)
 		j.oldest, j.newest = j.engine.Bounds(j.source, now)
@@ -249,6 +250,7 @@ func (j *judge) sourceOf(service string) uint64 {
 	for _, slot := range [...]int{slotInstance, slotPodUID, slotPod, slotHost} {
 		if value, ok := j.resource.get(slot); ok {
 			add(value)
+			j.tally.Instance(value)
 			break
 		}
 	}
@@ -269,6 +271,9 @@ func (j *judge) leave() {
 	if j.latest != math.MinInt64 {
 		j.tally.Observe(j.source, j.latest)
 	}
+	if j.ahead > 0 {
+		j.tally.Ahead(j.source, j.ahead)
+	}
 }
 
 // admit checks an event's time.
@@ -279,6 +284,7 @@ func (j *judge) admit(at pcommon.Timestamp) reason {
 	case at > math.MaxInt64:
 		return badTime
 	case int64(at) > j.newest:
+		j.ahead = int64(at)
 		return future
 	case int64(at) < j.oldest:
 		return late

@@ -29,6 +29,7 @@ func (p *metricsProcessor) settleRatio(j *judge, r *reading) {
 	total, part, at, excess := p.streams.Settle(r.ratio, isBad)
 	if excess {
 		j.outcome.excess++
+		j.tally.Violate(slo.CheckTotal, r.rule.objective, at)
 	}
 	good := part
 	if isBad {
@@ -52,7 +53,7 @@ func (p *metricsProcessor) applyReading(j *judge, r *reading) {
 		}
 		p.book(j, r, r.point.At, r.point.At, s)
 	case partOfRatio, partTotal:
-		inc, _, v := p.streams.Count(r.source, r.stream, r.point)
+		inc, _, v := p.count(j, r)
 		if v != slo.Counted && v != slo.Baseline {
 			j.unsettle(v)
 			return
@@ -65,7 +66,7 @@ func (p *metricsProcessor) applyReading(j *judge, r *reading) {
 			j.unsettle(slo.Full)
 		}
 	default:
-		inc, since, v := p.streams.Count(r.source, r.stream, r.point)
+		inc, since, v := p.count(j, r)
 		if v != slo.Counted {
 			j.unsettle(v)
 			return
@@ -75,6 +76,14 @@ func (p *metricsProcessor) applyReading(j *judge, r *reading) {
 		}
 		p.book(j, r, since, r.point.At, inc)
 	}
+}
+
+func (p *metricsProcessor) count(j *judge, r *reading) (inc slo.Split, since int64, v slo.Verdict) {
+	inc, since, v = p.streams.Count(r.source, r.stream, r.point)
+	if p.streams.Fell() {
+		j.tally.Violate(slo.CheckMonotone, r.rule.objective, r.point.At)
+	}
+	return inc, since, v
 }
 
 // unsettle corrects the outcome of a point that turned out to be of no use.

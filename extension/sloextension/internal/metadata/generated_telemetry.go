@@ -28,7 +28,10 @@ type TelemetryBuilder struct {
 	meter                          metric.Meter
 	mu                             sync.Mutex
 	registrations                  []metric.Registration
+	ExtensionSloAuditOpen          metric.Int64ObservableGauge
+	ExtensionSloAuditViolations    metric.Int64ObservableCounter
 	ExtensionSloEventsExcluded     metric.Int64ObservableCounter
+	ExtensionSloEventsInDoubt      metric.Int64ObservableCounter
 	ExtensionSloGroups             metric.Int64ObservableGauge
 	ExtensionSloGroupsEvicted      metric.Int64ObservableCounter
 	ExtensionSloJournalBytes       metric.Int64Counter
@@ -56,12 +59,57 @@ func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
 }
 
+// RegisterExtensionSloAuditOpenCallback sets callback for observable ExtensionSloAuditOpen metric.
+func (builder *TelemetryBuilder) RegisterExtensionSloAuditOpenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionSloAuditOpen, obs: o})
+		return nil
+	}, builder.ExtensionSloAuditOpen)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionSloAuditViolationsCallback sets callback for observable ExtensionSloAuditViolations metric.
+func (builder *TelemetryBuilder) RegisterExtensionSloAuditViolationsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionSloAuditViolations, obs: o})
+		return nil
+	}, builder.ExtensionSloAuditViolations)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterExtensionSloEventsExcludedCallback sets callback for observable ExtensionSloEventsExcluded metric.
 func (builder *TelemetryBuilder) RegisterExtensionSloEventsExcludedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.ExtensionSloEventsExcluded, obs: o})
 		return nil
 	}, builder.ExtensionSloEventsExcluded)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionSloEventsInDoubtCallback sets callback for observable ExtensionSloEventsInDoubt metric.
+func (builder *TelemetryBuilder) RegisterExtensionSloEventsInDoubtCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionSloEventsInDoubt, obs: o})
+		return nil
+	}, builder.ExtensionSloEventsInDoubt)
 	if err != nil {
 		return err
 	}
@@ -219,9 +267,27 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ExtensionSloAuditOpen, err = builder.meter.Int64ObservableGauge(
+		"otelcol_extension_slo_audit_open",
+		metric.WithDescription("Violations the self-audit found that last, or were seen within the last hour. [Alpha]"),
+		metric.WithUnit("{violation}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionSloAuditViolations, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_slo_audit_violations",
+		metric.WithDescription("Violations the self-audit found. Each is counted when it begins. [Alpha]"),
+		metric.WithUnit("{violation}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExtensionSloEventsExcluded, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_slo_events_excluded",
 		metric.WithDescription("Events left out of every budget, because they fell into maintenance that excludes them. [Alpha]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionSloEventsInDoubt, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_slo_events_in_doubt",
+		metric.WithDescription("Events of slo.events that were being delivered when the collector was killed. They are delivered again, so what merges them counts them at most twice. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
