@@ -131,3 +131,15 @@ func (b *blindAdapter) Restore(data []byte) error {
 	defer b.mu.Unlock()
 	return b.detector.Restore(data)
 }
+
+func (b *blindAdapter) Export(now time.Time) ([][]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.detector.Export(now)
+}
+
+func (b *blindAdapter) Merge(part []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.detector.Merge(part)
+}

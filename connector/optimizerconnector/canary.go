@@ -35,7 +35,9 @@ var (
 )
 
 func newCanaryAdapter(s surroundings) detect.Detector {
-	return &canaryAdapter{Detector: canary.New(s.cfg.Canary.settings()), surroundings: s, cpu: newCPUTimes(4096)}
+	settings := s.cfg.Canary.settings()
+	settings.Collect = !s.cfg.Decider
+	return &canaryAdapter{Detector: canary.New(settings), surroundings: s, cpu: newCPUTimes(4096)}
 }
 
 // tick reports what was left out since the last one.

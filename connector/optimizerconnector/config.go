@@ -31,6 +31,9 @@ type Config struct {
 	// OutboxSize bounds the envelopes that wait while the next consumer refuses them. When it is full, the oldest is dropped and
 	// counted.
 	OutboxSize int `mapstructure:"outbox_size"`
+	// Decider says that this collector decides. Where another one of the fleet does, it is false: then what was observed leaves as
+	// statistics for that one, and no signal is said here.
+	Decider bool `mapstructure:"decider"`
 	// EvidenceAttributes are attributes whose values may appear in signals, beyond the built-in list. Signals leave the house: name
 	// nothing that identifies a person.
 	EvidenceAttributes []string `mapstructure:"evidence_attributes"`
@@ -116,6 +119,7 @@ func createDefaultConfig() component.Config {
 		MaxFuture:          time.Minute,
 		EvaluationInterval: 10 * time.Second,
 		OutboxSize:         1_000,
+		Decider:            true,
 		Canary:             defaultCanaryConfig(),
 		Planner:            defaultPlanner(),
 		Guardrails:         defaultGuardrails(),

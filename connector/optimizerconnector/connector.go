@@ -73,10 +73,10 @@ func (c *instance) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error
 	return nil
 }
 
-// ConsumeLogs takes changes, and shows the records to the detectors that read them.
+// ConsumeLogs takes changes and statistics, and shows the records to the detectors that read them.
 func (c *instance) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	c.engine.countItems(ctx, "logs", ld.LogRecordCount())
-	c.engine.consumeChanges(ctx, ld)
+	c.engine.consumeEvents(ctx, ld)
 	urgent := false
 	for _, r := range c.engine.detectors.records {
 		urgent = r.readLogs(ld) || urgent

@@ -124,3 +124,15 @@ func (c *coverageAdapter) Restore(data []byte) error {
 	defer c.mu.Unlock()
 	return c.detector.Restore(data)
 }
+
+func (c *coverageAdapter) Export(now time.Time) ([][]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detector.Export(now)
+}
+
+func (c *coverageAdapter) Merge(part []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detector.Merge(part)
+}

@@ -34,6 +34,10 @@ func (e *engine) enqueueLocked(ctx context.Context, envelope signal.Envelope) {
 func (e *engine) flush(ctx context.Context) {
 	e.sending.Lock()
 	defer e.sending.Unlock()
+	if !e.cfg.Decider {
+		e.sendParcels(ctx)
+		return
+	}
 	e.mu.Lock()
 	waiting, changes := e.outbox, e.changes.unsent
 	e.outbox, e.changes.unsent = nil, nil

@@ -79,14 +79,23 @@ type detectors struct {
 	// outcomes is the one that knows what became of signals; nil without.
 	outcomes outcomeSource
 	signals  []signalObserver
+	// mergers are those whose statistics a fleet shares, by name.
+	mergers map[string]detect.Merger
 }
 
 func newDetectors(s surroundings) detectors {
-	var d detectors
+	d := detectors{mergers: map[string]detect.Merger{}}
 	for _, make := range makers {
 		one := make(s)
 		if one == nil {
 			continue // switched off
+		}
+		merger, merges := one.(detect.Merger)
+		if !merges && !s.cfg.Decider {
+			continue // it looks at what reaches the decider anyway
+		}
+		if merges {
+			d.mergers[one.Name()] = merger
 		}
 		d.all = append(d.all, one)
 		if r, ok := one.(spanReader); ok {

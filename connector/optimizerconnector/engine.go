@@ -50,6 +50,7 @@ type engine struct {
 	id        component.ID
 	version   string
 	scope     string
+	resource  pcommon.Resource
 	log       *zap.Logger
 	clock     func() time.Time
 	telemetry *metadata.TelemetryBuilder
@@ -75,9 +76,12 @@ type engine struct {
 	// due is the event time of the next evaluation; zero before anything was seen.
 	due time.Time
 	// stepped is the event time of the last evaluation: no later one is before it.
-	stepped  time.Time
-	outbox   []signal.Envelope
-	changes  changeMemory
+	stepped time.Time
+	outbox  []signal.Envelope
+	changes changeMemory
+	// parcels wait to be sent to the decider; senders are those that sent some here.
+	parcels  parcels
+	senders  senders
 	dirty    bool
 	nextSave time.Time
 }
@@ -98,8 +102,9 @@ func newEngine(set connector.Settings, cfg *Config, clock func() time.Time) (*en
 	e := &engine{
 		cfg: cfg, id: set.ID, version: set.BuildInfo.Version, scope: metadata.ScopeName, log: set.Logger, clock: clock, telemetry: telemetry,
 		loop:    loop.New(loop.Settings{MaxActive: cfg.MaxActiveSignals, Weights: cfg.Planner.weights(), Guardrails: guardrails, Policies: policies}),
-		changes: newChangeMemory(rememberedChanges),
+		changes: newChangeMemory(rememberedChanges), parcels: parcels{sender: newSender()}, senders: senders{}, resource: pcommon.NewResource(),
 	}
+	set.Resource.CopyTo(e.resource)
 	e.detectors = newDetectors(surroundings{
 		cfg: cfg, log: set.Logger, telemetry: telemetry, clock: clock, statuses: e.readStatuses,
 		allow: signal.NewAllowList(cfg.EvidenceAttributes...),
@@ -176,6 +181,9 @@ func (e *engine) run(stop <-chan struct{}, done chan<- struct{}) {
 func (e *engine) close(ctx context.Context) error {
 	close(e.stop)
 	<-e.done
+	if !e.cfg.Decider {
+		e.exportRest(ctx)
+	}
 	e.flush(ctx)
 	e.stepping.Lock()
 	defer e.stepping.Unlock()
@@ -185,6 +193,11 @@ func (e *engine) close(ctx context.Context) error {
 		e.dropped(ctx, "shutdown", len(e.outbox))
 		e.log.Warn("signals could not be delivered before shutdown", zap.Int("signals", len(e.outbox)))
 		e.outbox = nil
+	}
+	if n := len(e.parcels.waiting); n > 0 {
+		e.countStatistics(ctx, statisticsDropped, n)
+		e.log.Warn("statistics could not be delivered before shutdown", zap.Int("parts", n))
+		e.parcels.waiting, e.parcels.bytes = nil, 0
 	}
 	if e.storage == nil {
 		return nil
@@ -266,9 +279,13 @@ func (e *engine) advance(ctx context.Context, clock time.Time, urgent, silent bo
 		due = due.Add((behind - most).Truncate(e.cfg.EvaluationInterval))
 	}
 	for ; !due.After(now); due = due.Add(e.cfg.EvaluationInterval) {
-		e.step(ctx, due, false)
+		if e.cfg.Decider {
+			e.step(ctx, due, false)
+		} else {
+			e.export(ctx, due)
+		}
 	}
-	if urgent {
+	if urgent && e.cfg.Decider {
 		e.step(ctx, now, true)
 	}
 	e.mu.Lock()
@@ -327,13 +344,17 @@ func (e *engine) world(urgent bool) loop.World {
 	return world
 }
 
-// consumeChanges looks for changes and reports whether there was one.
-func (e *engine) consumeChanges(ctx context.Context, ld plog.Logs) {
+// consumeEvents looks for changes, and for statistics of other collectors.
+func (e *engine) consumeEvents(ctx context.Context, ld plog.Logs) {
 	clock := e.clock()
 	for _, rl := range ld.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, rec := range sl.LogRecords().All() {
-				if !strings.HasPrefix(rec.EventName(), changePrefix) {
+				switch name := rec.EventName(); {
+				case name == statisticsEvent:
+					e.mergeStatistics(ctx, rec, clock)
+					continue
+				case !strings.HasPrefix(name, changePrefix):
 					continue
 				}
 				c, refused := readChange(rl.Resource().Attributes(), rec)
@@ -357,7 +378,10 @@ func (e *engine) takeChange(ctx context.Context, c detect.Change, seen bool) {
 	if fresh {
 		e.loop.ObserveChange(c)
 	}
-	if fresh && seen {
+	switch {
+	case fresh && !e.cfg.Decider:
+		e.parcels.add(parcel{change: &c})
+	case fresh && seen:
 		e.changes.unsent = append(e.changes.unsent, c)
 	}
 	e.mu.Unlock()

@@ -32,6 +32,7 @@ var (
 
 func newFlagImpactAdapter(s surroundings) detect.Detector {
 	canary := s.cfg.Canary.settings()
+	canary.Collect = !s.cfg.Decider
 	return &flagImpactAdapter{Detector: flagimpact.New(flagimpact.Settings{Settings: canary.Settings, TTL: canary.TTL}), surroundings: s}
 }
 

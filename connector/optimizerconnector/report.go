@@ -43,7 +43,7 @@ func (e *engine) publishReport(clock time.Time) {
 		e.changes.fresh = false
 	}
 	e.mu.Unlock()
-	e.show(topicOptimizer, report{Decider: true, EventTime: now.UTC(), At: clock.UTC()})
+	e.show(topicOptimizer, report{Decider: e.cfg.Decider, EventTime: now.UTC(), At: clock.UTC()})
 	if changes != nil {
 		e.show(topicChanges, changes)
 	}

@@ -58,6 +58,8 @@ type keptState struct {
 	Due       time.Time       `json:"due,omitzero"`
 	Loop      []byte          `json:"loop,omitempty"`
 	Changes   []detect.Change `json:"changes,omitempty"`
+	// Senders are the numbers of the parts that came from other collectors.
+	Senders senders `json:"senders,omitempty"`
 	// Burn is where the first version kept the burn detector's state.
 	Burn json.RawMessage `json:"burn,omitempty"`
 }
@@ -72,7 +74,7 @@ func (e *engine) restoreLocked(ctx context.Context, data []byte) error {
 		return fmt.Errorf("decode state: %w", err)
 	}
 	var errs error
-	if kept.Loop != nil {
+	if kept.Loop != nil && e.cfg.Decider {
 		errs = errors.Join(errs, e.loop.Restore(kept.Loop))
 	}
 	for _, d := range e.detectors.all {
@@ -90,6 +92,7 @@ func (e *engine) restoreLocked(ctx context.Context, data []byte) error {
 	for _, c := range kept.Changes {
 		e.changes.add(c)
 	}
+	e.senders.restored(kept.Senders)
 	e.now = eventClock{watermark: kept.Watermark, readAt: kept.ReadAt}
 	e.due = kept.Due
 	e.log.Info("state restored", zap.Int("signals", e.loop.Active()))
@@ -126,7 +129,7 @@ func (e *engine) writeLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(keptState{Watermark: e.now.watermark, ReadAt: e.now.readAt, Due: e.due, Loop: state, Changes: e.changes.list()})
+	data, err := json.Marshal(keptState{Watermark: e.now.watermark, ReadAt: e.now.readAt, Due: e.due, Loop: state, Changes: e.changes.list(), Senders: e.senders})
 	if err != nil {
 		return err
 	}

@@ -45,12 +45,16 @@ type ChangeSource interface {
 // Merger is a detector whose state is made of sufficient statistics that merge by addition: where a fleet of collectors shares the
 // telemetry, each sends what it has seen to the one that decides.
 type Merger interface {
-	// Export returns what was observed since the last Export, and forgets that it has to be sent; nil when there was nothing. Exports
-	// that are merged elsewhere, in any order, give there the state that all the telemetry would have given.
-	Export() ([]byte, error)
-	// Merge adds what another collector's Export returned. On an error the state is unchanged.
-	Merge(data []byte) error
+	// Export takes the place of Advance where another collector decides: it lets event time pass to now and returns what was observed
+	// since the last Export in parts of at most about MaxPart bytes; none when there was nothing. Parts that are merged elsewhere, in any
+	// order, give there the state that all the telemetry would have given.
+	Export(now time.Time) ([][]byte, error)
+	// Merge adds one part of another collector's Export. On an error the state is unchanged.
+	Merge(part []byte) error
 }
+
+// MaxPart is about how large a part of an Export is at most.
+const MaxPart = 256 << 10
 
 // Candidate is what a detector would like to have said.
 type Candidate struct {

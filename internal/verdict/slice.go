@@ -89,6 +89,8 @@ const (
 	NotFinite
 	// UnitChanged: a metric came in another unit than before.
 	UnitChanged
+	// AllFaults is all of them.
+	AllFaults = MixedInstance | ClockSkew | NotFinite | UnitChanged
 )
 
 // faultReasons is in the order in which they are named.

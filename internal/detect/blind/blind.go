@@ -5,6 +5,7 @@ package blind
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -45,6 +46,8 @@ const (
 
 type key struct{ service, signal string }
 
+var errDamaged = errors.New("statistics cannot be used")
+
 // stream is the telemetry of one kind from one service. Its fields are exported for the snapshot alone.
 type stream struct {
 	Service, Signal string
@@ -84,6 +87,10 @@ func New(settings Settings) *Detector {
 
 // Observe takes n items of one kind of telemetry from one service. It keeps neither text.
 func (d *Detector) Observe(service, kind string, n int, criticality string) {
+	d.add(service, kind, float64(n), criticality)
+}
+
+func (d *Detector) add(service, kind string, n float64, criticality string) {
 	s := d.streams[key{service, kind}]
 	if s == nil {
 		if len(d.streams) >= d.settings.MaxStreams {
@@ -92,7 +99,7 @@ func (d *Detector) Observe(service, kind string, n int, criticality string) {
 		s = &stream{Service: strings.Clone(service), Signal: strings.Clone(kind)}
 		d.streams[key{s.Service, s.Signal}] = s
 	}
-	s.now += float64(n)
+	s.now += n
 	if s.Criticality != criticality && criticality != "" {
 		s.Criticality = strings.Clone(criticality)
 	}

@@ -24,8 +24,11 @@ type Settings struct {
 	TTL time.Duration
 }
 
-// snapshotVersion is the version of the form in which the state is kept.
-const snapshotVersion = 1
+// snapshotVersion is the version of the form in which the state is kept, exportVersion that in which it is sent.
+const (
+	snapshotVersion = 1
+	exportVersion   = 1
+)
 
 // maxChanges bounds the changes that are remembered as possible causes.
 const maxChanges = 1_000

@@ -44,6 +44,8 @@ type Settings struct {
 	MaxTargets, MaxArms, MaxPairs int
 	// Verdict is how comparisons are judged.
 	Verdict verdict.Settings
+	// Collect has every arm keep its slices for Export, and compares none: another tracker does.
+	Collect bool
 }
 
 func (s Settings) withDefaults() Settings {
@@ -106,10 +108,13 @@ type Arm struct {
 	target  *target
 	name    string
 	// first and last are the slices of its first and last request.
-	first, last  int64
-	requests     uint64
-	pairs        int
-	ring         []cell
+	first, last int64
+	requests    uint64
+	pairs       int
+	ring        []cell
+	// open are the slices that wait for Export where slices are collected; latest is the one that was used last.
+	open         map[int64]*verdict.Slice
+	latest       cellRef
 	late, onTime int
 	exemplars    [][16]byte
 	logged       [16]byte
@@ -200,6 +205,9 @@ func (t *Tracker) newcomer(x *target, name string, at int64) *Arm {
 
 // pairUp begins a comparison of a newcomer, or of an arm that is back, with the arm beside it.
 func (t *Tracker) pairUp(x *target, a *Arm) {
+	if t.settings.Collect {
+		return
+	}
 	var beside *Arm
 	for _, b := range x.arms {
 		if b != a && a.last-b.last < t.retire && (beside == nil || b.outranks(beside, a.last)) {
@@ -284,7 +292,7 @@ func (t *Tracker) TakeNewcomers() []Newcomer {
 func (t *Tracker) Find(key Key, name string) *Arm { return t.find(key, name) }
 
 // Compared reports whether slices of the arm are kept, so that what only comparisons need can be left out otherwise.
-func (a *Arm) Compared() bool { return a != nil && a.ring != nil }
+func (a *Arm) Compared() bool { return a != nil && (a.ring != nil || a.tracker.settings.Collect) }
 
 // Observe counts one request that ended at event time end, in nanoseconds since 1970. trace may be the zero value.
 func (a *Arm) Observe(end int64, d time.Duration, failed bool, trace [16]byte) {
@@ -296,7 +304,7 @@ func (a *Arm) Observe(end int64, d time.Duration, failed bool, trace [16]byte) {
 	if index > a.last {
 		a.seenAt(index)
 	}
-	if a.ring == nil {
+	if !a.Compared() {
 		return
 	}
 	s := a.at(index)
@@ -326,19 +334,24 @@ func (a *Arm) seenAt(index int64) {
 }
 
 // at returns the open slice of an index; nil when it is closed, or too far ahead.
-func (a *Arm) at(index int64) *verdict.Slice {
+func (a *Arm) at(index int64) *verdict.Slice { return a.slot(index, 1) }
+
+// slot is at, for so many observations at once.
+func (a *Arm) slot(index int64, n uint64) *verdict.Slice {
 	t := a.tracker
 	switch {
+	case t.settings.Collect:
+		return a.collected(index)
 	case t.started && index <= t.closed:
-		t.lost[LossLate]++
-		a.late++
+		t.lost[LossLate] += n
+		a.late += int(n)
 		return nil
 	case t.started && index > t.closed+t.ring:
-		t.lost[LossFuture]++
-		a.late++
+		t.lost[LossFuture] += n
+		a.late += int(n)
 		return nil
 	}
-	a.onTime++
+	a.onTime += int(n)
 	c := &a.ring[index%t.ring]
 	if c.index != index {
 		*c = cell{index: index}
@@ -415,7 +428,7 @@ const maxInstances = 256
 // From says which instance reported the arm. An instance may become another version once, as it is restarted; one that turns back
 // reports two versions at once.
 func (a *Arm) From(instance string, at int64) {
-	if !a.Compared() || instance == "" {
+	if !a.Compared() || instance == "" || a.ring == nil && len(a.target.arms) < 2 {
 		return
 	}
 	first := a.target.arms[0]

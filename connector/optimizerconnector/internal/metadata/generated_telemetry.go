@@ -50,6 +50,7 @@ type TelemetryBuilder struct {
 	OptimizerSignalsActiveLimit    metric.Int64ObservableGauge
 	OptimizerSignalsDropped        metric.Int64Counter
 	OptimizerSignalsEmitted        metric.Int64Counter
+	OptimizerStatistics            metric.Int64Counter
 	OptimizerStorageErrors         metric.Int64Counter
 	OptimizerTimeToDetect          metric.Float64Histogram
 	OptimizerTimeToMitigate        metric.Float64Histogram
@@ -384,6 +385,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_optimizer_signals_emitted",
 		metric.WithDescription("Signal envelopes handed to the next consumer. [Alpha]"),
 		metric.WithUnit("{signal}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerStatistics, err = builder.meter.Int64Counter(
+		"otelcol_optimizer_statistics",
+		metric.WithDescription("Parts of what collectors of a fleet observed, by what became of them. [Alpha]"),
+		metric.WithUnit("{part}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.OptimizerStorageErrors, err = builder.meter.Int64Counter(

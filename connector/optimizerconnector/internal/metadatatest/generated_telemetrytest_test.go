@@ -72,6 +72,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.OptimizerItems.Add(context.Background(), 1)
 	tb.OptimizerSignalsDropped.Add(context.Background(), 1)
 	tb.OptimizerSignalsEmitted.Add(context.Background(), 1)
+	tb.OptimizerStatistics.Add(context.Background(), 1)
 	tb.OptimizerStorageErrors.Add(context.Background(), 1)
 	tb.OptimizerTimeToDetect.Record(context.Background(), 1)
 	tb.OptimizerTimeToMitigate.Record(context.Background(), 1)
@@ -139,6 +140,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerSignalsEmitted(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualOptimizerStatistics(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualOptimizerStorageErrors(t, testTel,
