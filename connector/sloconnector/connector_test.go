@@ -289,7 +289,8 @@ func TestTheBookAsMetrics(t *testing.T) {
 			assert.Equal(t, pmetric.AggregationTemporalityDelta, m.Sum().AggregationTemporality())
 			assert.True(t, m.Sum().IsMonotonic())
 			for _, dp := range m.Sum().DataPoints().All() {
-				assert.Equal(t, 5*time.Second, dp.Timestamp().AsTime().Sub(dp.StartTimestamp().AsTime()))
+				assert.InDelta(t, 5*time.Second, dp.Timestamp().AsTime().Sub(dp.StartTimestamp().AsTime()), float64(time.Millisecond))
+				assert.NotZero(t, dp.Timestamp()%1_000_000, "the stamp of the delivery")
 			}
 			got[m.Name()] = m.Sum().DataPoints().Len()
 			continue

@@ -93,6 +93,7 @@ func (s *metricSet) metric(name, unit, description string) (pmetric.Metric, bool
 	return m, true
 }
 
+// events ends the points short of their slice, by their stamp: one that comes twice can be told from a further one of the same slice.
 func (s *metricSet) events(e *slo.SliceEvents) {
 	const name = "slo.events"
 	if m, ok := s.metric(name, "{event}", "Events an objective counted, by verdict: one point for each slice of event time."); ok {
@@ -104,17 +105,30 @@ func (s *metricSet) events(e *slo.SliceEvents) {
 	for _, v := range []struct {
 		verdict string
 		n       float64
-	}{{"good", e.Good}, {"bad", e.Bad}} {
+		stamp   slo.Stamp
+	}{{"good", e.Good, e.StampGood}, {"bad", e.Bad, e.StampBad}} {
 		if v.n == 0 {
 			continue
 		}
 		dp := s.points[name].AppendEmpty()
 		dp.SetStartTimestamp(pcommon.NewTimestampFromTime(e.Start))
-		dp.SetTimestamp(pcommon.NewTimestampFromTime(e.End))
+		dp.SetTimestamp(pcommon.NewTimestampFromTime(e.End.Add(-v.stamp.Duration())))
 		dp.SetDoubleValue(v.n)
 		dp.Attributes().PutStr(otelattr.SLOName, e.Objective.Name)
 		dp.Attributes().PutStr(otelattr.SLOVerdict, v.verdict)
 		putGroup(dp.Attributes(), e.Group)
+		if v.verdict == "bad" {
+			putExemplars(dp, e)
+		}
+	}
+}
+
+func putExemplars(dp pmetric.NumberDataPoint, e *slo.SliceEvents) {
+	for _, id := range e.Exemplars {
+		x := dp.Exemplars().AppendEmpty()
+		x.SetTimestamp(pcommon.NewTimestampFromTime(e.Start))
+		x.SetTraceID(pcommon.TraceID(id))
+		x.SetDoubleValue(1)
 	}
 }
 

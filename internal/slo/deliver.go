@@ -17,9 +17,15 @@ func (e *Engine) TakeEvents() []SliceEvents {
 				continue
 			}
 			for _, p := range g.pending {
+				var traces []TraceID
+				if p.Bad > 0 {
+					traces = g.exemplars.within(p.start, p.start+int64(e.fine), AlertExemplars)
+				}
+				stampGood, stampBad := e.stampsLocked(g, p)
 				out = append(out, SliceEvents{
 					Objective: o.Objective, Service: o.service(g), Group: o.group(g),
 					Start: unix(p.start), End: unix(p.start + int64(e.fine)), Good: p.Good.Float(), Bad: p.Bad.Float(),
+					Exemplars: traces, StampGood: stampGood, StampBad: stampBad,
 					counts: p, index: index, key: g.key,
 				})
 			}

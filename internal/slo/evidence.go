@@ -56,6 +56,17 @@ func (x *exemplars) add(e exemplar) {
 	}
 }
 
+// within returns up to n trace ids of events from `from` on and before `to`, newest first.
+func (x exemplars) within(from, to int64, n int) []TraceID {
+	var some exemplars
+	for _, e := range x {
+		if e.at >= from && e.at < to {
+			some = append(some, e)
+		}
+	}
+	return some.recent(from-1, n)
+}
+
 // newest orders the newest exemplar first.
 func newest(a, b exemplar) int {
 	return cmp.Or(cmp.Compare(b.at, a.at), bytes.Compare(b.id[:], a.id[:]))

@@ -136,6 +136,10 @@ type SliceEvents struct {
 	Group      []GroupValue
 	Start, End time.Time
 	Good, Bad  float64
+	Exemplars  []TraceID // of bad events, newest first
+	// StampGood and StampBad tell apart what the slice's events were handed out in. They follow from what was delivered of the slice before, so
+	// events that are handed out again, together with newer ones or after a crash, have the stamps they had. Zero where that is not known.
+	StampGood, StampBad Stamp
 
 	counts sliceCounts
 	index  int

@@ -4,6 +4,7 @@ package sliprocessor
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -20,6 +22,72 @@ import (
 	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
+
+// Of points of metrics TestBadPointsHaveAReason says the same.
+func TestBadSpansAndRecordsHaveAReason(t *testing.T) {
+	year2100 := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	ends := func(at pcommon.Timestamp) spanOption { return func(s ptrace.Span) { s.SetEndTimestamp(at) } }
+	spans := map[string]struct {
+		change spanOption
+		why    reason
+	}{
+		"end before start":  {took(-time.Nanosecond), endBeforeStart},
+		"the year 2100":     {endsAt(year2100), future},
+		"beyond 2262":       {ends(math.MaxUint64), badTime},
+		"no end":            {ends(0), noTime},
+		"no start":          {func(s ptrace.Span) { s.SetStartTimestamp(0) }, noTime},
+		"a zero trace id":   {func(s ptrace.Span) { s.SetTraceID(pcommon.TraceID{}) }, zeroID},
+		"a zero span id":    {func(s ptrace.Span) { s.SetSpanID(pcommon.SpanID{}) }, zeroID},
+		"an hour too late":  {endsAt(epoch.Add(-time.Hour)), late},
+		"end at the origin": {func(s ptrace.Span) { s.SetStartTimestamp(1); s.SetEndTimestamp(2) }, late},
+	}
+	for name, c := range spans {
+		t.Run(name, func(t *testing.T) {
+			engine := testEngine(t, slo.Objective{Name: "o", Indicator: slo.Indicator{Kinds: []string{"any"}}})
+			p := &tracesProcessor{base: newTestBase(t, &Config{Mode: ModeCount}, engine), next: consumertest.NewNop()}
+			first := ptrace.NewTraces()
+			newSpan(first, "x") // there has to be something to be late behind
+			require.NoError(t, p.ConsumeTraces(t.Context(), first))
+			td := ptrace.NewTraces()
+			newSpan(td, "x", c.change)
+			j := p.judge()
+			p.judgeTraces(t.Context(), j, td)
+			assertRefused(t, j, c.why)
+			p.commit(t.Context(), j.tally, p.clock())
+			s := engine.Statuses()[0]
+			assert.Equal(t, []float64{1, 0}, []float64{s.Good, s.Bad})
+		})
+	}
+	for name, c := range map[string]struct {
+		at  pcommon.Timestamp
+		why reason
+	}{
+		"a record of 2100":        {pcommon.NewTimestampFromTime(year2100), future},
+		"a record beyond 2262":    {math.MaxUint64, badTime},
+		"a record without a time": {0, noTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine := testEngine(t, slo.Objective{Name: "o", Indicator: slo.Indicator{Kind: slo.IndicatorLogs, BadSeverity: 17}})
+			p := &logsProcessor{base: newTestBase(t, &Config{Mode: ModeCount}, engine), next: consumertest.NewNop()}
+			ld := plog.NewLogs()
+			newRecord(ld, 17, "").SetTimestamp(c.at)
+			j := p.judge()
+			p.judgeLogs(t.Context(), j, ld)
+			assertRefused(t, j, c.why)
+			p.commit(t.Context(), j.tally, p.clock())
+			s := engine.Statuses()[0]
+			assert.Equal(t, []float64{0, 0}, []float64{s.Good, s.Bad})
+		})
+	}
+}
+
+func assertRefused(t *testing.T, j *judge, why reason) {
+	t.Helper()
+	var want [reasons]int64
+	want[why] = 1
+	assert.Equal(t, want, j.outcome.refused, reasonNames[why])
+	assert.Equal(t, int64(1), j.outcome.items())
+}
 
 // TestHostileInputLeavesNoTrace sends each hostile request before good data: the good data must give the same result as alone.
 func TestHostileInputLeavesNoTrace(t *testing.T) {

@@ -32,13 +32,20 @@ type Config struct {
 	TrustInbound bool `mapstructure:"trust_inbound"`
 	// MaxStreams bounds the metric streams whose running totals are remembered, each of which takes up to 160 bytes.
 	MaxStreams int `mapstructure:"max_streams"`
+	// MaxPoints bounds the points of slo.events that mode merge remembers, to count what is sent again once. Each takes up to 40 bytes.
+	MaxPoints int `mapstructure:"max_points"`
 }
 
-// defaultMaxStreams keeps what is remembered of metrics within 16 MB.
-const defaultMaxStreams = 100_000
+const (
+	// defaultMaxStreams keeps what is remembered of metrics within 16 MB.
+	defaultMaxStreams = 100_000
+	// defaultMaxPoints covers five minutes of 30 collectors with 1,000 groups each.
+	defaultMaxPoints = 500_000
+)
 
 var (
 	errMode       = errors.New("mode must be count, mark or merge")
+	errMaxPoints  = errors.New("max_points must be between 1000 and 100000000")
 	errMaxStreams = errors.New("max_streams must be between 1 and 10000000")
 )
 
@@ -46,6 +53,9 @@ var (
 func (c *Config) Validate() error {
 	if c.MaxStreams < 1 || c.MaxStreams > 10_000_000 {
 		return fmt.Errorf("%w (got %d)", errMaxStreams, c.MaxStreams)
+	}
+	if c.MaxPoints < 1000 || c.MaxPoints > 100_000_000 {
+		return fmt.Errorf("%w (got %d)", errMaxPoints, c.MaxPoints)
 	}
 	switch c.Mode {
 	case ModeCount, ModeMark, ModeMerge:

@@ -37,14 +37,15 @@ func load(t *testing.T, key string) *Config {
 func TestConfigurations(t *testing.T) {
 	cfg := load(t, "sli")
 	require.NoError(t, confmap.Validate(cfg))
-	assert.Equal(t, &Config{Mode: ModeCount, MaxStreams: 100_000}, cfg)
+	assert.Equal(t, &Config{Mode: ModeCount, MaxStreams: 100_000, MaxPoints: 500_000}, cfg)
 
 	id := component.MustNewIDWithName("slo", "shop")
 	cfg = load(t, "sli/all")
 	require.NoError(t, confmap.Validate(cfg))
-	assert.Equal(t, &Config{Mode: ModeMark, SLO: &id, TrustInbound: true, MaxStreams: 100_000}, cfg)
+	assert.Equal(t, &Config{Mode: ModeMark, SLO: &id, TrustInbound: true, MaxStreams: 100_000, MaxPoints: 500_000}, cfg)
 
 	assert.EqualError(t, confmap.Validate(load(t, "sli/wrong")), `mode must be count, mark or merge (got "guess")`)
+	assert.EqualError(t, confmap.Validate(&Config{Mode: ModeCount, MaxStreams: 1, MaxPoints: 999}), "max_points must be between 1000 and 100000000 (got 999)")
 	assert.EqualError(t, confmap.Validate(&Config{Mode: ModeCount}), "max_streams must be between 1 and 10000000 (got 0)")
 }
 

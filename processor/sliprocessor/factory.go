@@ -23,7 +23,7 @@ func NewFactory() processor.Factory {
 }
 
 func createDefaultConfig() component.Config {
-	return &Config{Mode: ModeCount, MaxStreams: defaultMaxStreams}
+	return &Config{Mode: ModeCount, MaxStreams: defaultMaxStreams, MaxPoints: defaultMaxPoints}
 }
 
 func createTraces(_ context.Context, set processor.Settings, cfg component.Config, next consumer.Traces) (processor.Traces, error) {

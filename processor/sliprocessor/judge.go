@@ -37,6 +37,7 @@ const (
 	stale
 	streamLimit
 	conditionError
+	repeated
 	reasons
 )
 
@@ -45,7 +46,7 @@ var reasonNames = [reasons]string{
 	spread: "spread", badPoint: "bad_point", unknownObjective: "unknown_objective", cumulative: "cumulative",
 	wrongType: "wrong_type", unknownTemporality: "unknown_temporality", notANumber: "not_a_number", negative: "negative",
 	noRecordedValue: "no_recorded_value", badHistogram: "bad_histogram", unknownUnit: "unknown_unit", stale: "stale",
-	streamLimit: "stream_limit", conditionError: "condition_error",
+	streamLimit: "stream_limit", conditionError: "condition_error", repeated: "repeated",
 }
 
 // outcome is what one batch did, for the metrics.
@@ -87,7 +88,8 @@ type judge struct {
 	// Of metrics: what was read, and waits for the batch to be delivered.
 	readings []reading
 	rules    []*metricRule // scratch
-	arena    []string      // values of the readings' groups
+	merges   []merged
+	arena    []string // values of the readings' groups
 	parts    []slo.ContributionID
 	traces   []slo.TraceID
 	ended    []slo.StreamID // gauges that have no value any more
@@ -141,6 +143,7 @@ func (j *judge) reset() {
 	j.outcome = outcome{}
 	clear(j.readings)
 	clear(j.arena)
+	j.merges = j.merges[:0]
 	j.readings, j.arena, j.parts, j.traces, j.ended = j.readings[:0], j.arena[:0], j.parts[:0], j.traces[:0], j.ended[:0]
 }
 

@@ -13,11 +13,22 @@ import (
 // eventsMetric is what the books of other collectors send.
 const eventsMetric = "slo.events"
 
+// merged is a point of another book, checked and waiting for the batch to be delivered.
+type merged struct {
+	objective      int
+	at             int64
+	counts         slo.Counts
+	id             uint64
+	known          bool   // id is one
+	values, traces [2]int // ranges of the judge's arenas
+}
+
 func (p *metricsProcessor) merge(j *judge, md pmetric.Metrics) {
 	now := p.clock()
 	for _, rm := range md.ResourceMetrics().All() {
 		// Our own book must not come back into itself.
-		if id := text(rm.Resource().Attributes(), otelattr.ServiceInstanceID); id != "" && id == p.instance {
+		id := text(rm.Resource().Attributes(), otelattr.ServiceInstanceID)
+		if id != "" && id == p.instance {
 			continue
 		}
 		entered := false
@@ -30,7 +41,7 @@ func (p *metricsProcessor) merge(j *judge, md pmetric.Metrics) {
 					entered = true
 					j.enter(rm.Resource().Attributes(), &index{}, now, true)
 				}
-				p.mergeMetric(j, m)
+				p.mergeMetric(j, id, m)
 			}
 		}
 		if entered {
@@ -39,7 +50,7 @@ func (p *metricsProcessor) merge(j *judge, md pmetric.Metrics) {
 	}
 }
 
-func (p *metricsProcessor) mergeMetric(j *judge, m pmetric.Metric) {
+func (p *metricsProcessor) mergeMetric(j *judge, instance string, m pmetric.Metric) {
 	if m.Type() != pmetric.MetricTypeSum {
 		j.settle(badPoint, false)
 		return
@@ -48,19 +59,19 @@ func (p *metricsProcessor) mergeMetric(j *judge, m pmetric.Metric) {
 	for _, dp := range m.Sum().DataPoints().All() {
 		why := cumulative
 		if deltas {
-			why = p.mergePoint(j, dp)
+			why = p.mergePoint(j, instance, dp)
 		}
 		j.settle(why, true)
 	}
 }
 
-func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reason {
+func (p *metricsProcessor) mergePoint(j *judge, instance string, dp pmetric.NumberDataPoint) reason {
 	name := text(dp.Attributes(), otelattr.SLOName)
 	if name == "" {
 		return badPoint
 	}
 	index, known := p.engine.Objective(name)
-	if !known {
+	if !known || index >= len(j.plan.objectives) {
 		return unknownObjective
 	}
 	weight, ok := slo.WeightOf(pointValue(dp))
@@ -81,16 +92,58 @@ func (p *metricsProcessor) mergePoint(j *judge, dp pmetric.NumberDataPoint) reas
 	if why := j.admit(at); why != accepted {
 		return why
 	}
-	j.values = j.values[:0]
+	m := merged{objective: index, at: int64(at), counts: counts}
+	m.id, m.known = p.identify(instance, dp)
+	m.values[0] = len(j.arena)
 	for _, attribute := range j.plan.objectives[index].GroupBy {
-		j.values = append(j.values, text(dp.Attributes(), otelattr.SLOGroup+attribute))
+		j.arena = append(j.arena, text(dp.Attributes(), otelattr.SLOGroup+attribute))
 	}
-	if !j.tally.Entry(index, j.values).AddCounts(j.tally.Slice(int64(at)), int64(at), counts) {
-		return spread
+	m.values[1] = len(j.arena)
+	m.traces[0] = len(j.traces)
+	for _, x := range dp.Exemplars().All() {
+		if counts.Bad > 0 && !x.TraceID().IsEmpty() && len(j.traces)-m.traces[0] < slo.AlertExemplars {
+			j.traces = append(j.traces, slo.TraceID(x.TraceID()))
+		}
 	}
-	j.outcome.good += int64(counts.GoodN)
-	j.outcome.bad += int64(counts.BadN)
+	m.traces[1] = len(j.traces)
+	j.merges = append(j.merges, m)
 	return accepted
+}
+
+// applyMerged counts the points of a delivered batch, each once: a sender that got no answer sends them again.
+func (p *metricsProcessor) applyMerged(j *judge) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range j.merges {
+		m := &j.merges[i]
+		if m.known && !p.freshen(m) {
+			j.outcome.counted--
+			j.outcome.refused[repeated]++
+			continue
+		}
+		entry := j.tally.Entry(m.objective, j.arena[m.values[0]:m.values[1]])
+		if !entry.AddCounts(j.tally.Slice(m.at), m.at, m.counts) {
+			j.outcome.counted--
+			j.outcome.refused[spread]++
+			continue
+		}
+		for _, trace := range j.traces[m.traces[0]:m.traces[1]] {
+			entry.AddExemplar(m.at, trace)
+		}
+		j.outcome.good += int64(m.counts.GoodN)
+		j.outcome.bad += int64(m.counts.BadN)
+	}
+}
+
+// freshen takes out of a point what was counted before, and reports whether anything is left.
+func (p *metricsProcessor) freshen(m *merged) bool {
+	fresh := p.repeats.fresh(m.id, m.counts.Total())
+	if m.counts.Bad > 0 {
+		m.counts.Bad, m.counts.BadN = fresh, min(m.counts.BadN, seen(fresh))
+	} else {
+		m.counts.Good, m.counts.GoodN = fresh, min(m.counts.GoodN, seen(fresh))
+	}
+	return fresh > 0
 }
 
 // text is an attribute's value as text; empty when it is absent.

@@ -27,17 +27,26 @@ type metricsProcessor struct {
 	next consumer.Metrics
 	seed maphash.Seed
 
-	mu      sync.Mutex // guards streams; never held across a call to the next consumer
+	mu      sync.Mutex // guards what follows; never held across a call to the next consumer
 	streams *slo.Streams
+	repeats *repeats // of mode merge
 }
 
 func newMetricsProcessor(b *base, next consumer.Metrics) *metricsProcessor {
-	return &metricsProcessor{base: b, next: next, seed: maphash.MakeSeed(), streams: slo.NewStreams(b.cfg.MaxStreams)}
+	return &metricsProcessor{base: b, next: next, seed: maphash.MakeSeed(), streams: slo.NewStreams(b.cfg.MaxStreams), repeats: newRepeats(b.cfg.MaxPoints)}
 }
 
 // Start finds the book and begins to report how many streams are remembered.
 func (p *metricsProcessor) Start(ctx context.Context, host component.Host) error {
 	if err := p.base.Start(ctx, host); err != nil {
+		return err
+	}
+	if err := p.telemetry.RegisterProcessorSliPointsRememberedCallback(func(_ context.Context, o metric.Int64Observer) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		o.Observe(int64(p.repeats.len()))
+		return nil
+	}); err != nil {
 		return err
 	}
 	return p.telemetry.RegisterProcessorSliStreamsCallback(func(_ context.Context, o metric.Int64Observer) error {
@@ -55,7 +64,11 @@ func (p *metricsProcessor) ConsumeMetrics(ctx context.Context, md pmetric.Metric
 	case p.cfg.Mode == ModeMerge:
 		j := p.judge()
 		p.merge(j, md)
-		return p.finish(ctx, j, p.next.ConsumeMetrics(ctx, md))
+		err := p.next.ConsumeMetrics(ctx, md)
+		if err == nil {
+			p.applyMerged(j)
+		}
+		return p.finish(ctx, j, err)
 	case !p.counting() || len(p.compiled().metrics) == 0:
 		return p.next.ConsumeMetrics(ctx, md)
 	}

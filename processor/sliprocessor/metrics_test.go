@@ -4,6 +4,7 @@ package sliprocessor
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -90,6 +92,68 @@ func TestMergeAddsTheBooksOfOthers(t *testing.T) {
 		point("bad_point", 6), point("unknown_objective", 1), point("no_time", 1), point("cumulative", 1),
 	}, metricdatatest.IgnoreTimestamp())
 	require.NoError(t, tel.Shutdown(context.Background()))
+}
+
+// Whoever got no answer sends the same points again, or, after a crash, points that hold newer events too.
+func TestWhatIsSentAgainCountsOnce(t *testing.T) {
+	engine := testEngine(t, slo.Objective{Name: "o", GroupBy: []string{"http.route"}})
+	refuse := false
+	next, err := consumer.NewMetrics(func(context.Context, pmetric.Metrics) error {
+		if refuse {
+			return errors.New("full")
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	b := newTestBase(t, &Config{Mode: ModeMerge, MaxPoints: 1000}, engine)
+	p := newMetricsProcessor(b, next)
+	send := func(instance, verdict string, value float64, stamp time.Duration) {
+		md := pmetric.NewMetrics()
+		dp := newPoint(newEvents(md, instance), "o", verdict, "/pay", value)
+		dp.SetTimestamp(pcommon.NewTimestampFromTime(epoch.Add(5*time.Second - stamp)))
+		x := dp.Exemplars().AppendEmpty()
+		x.SetTraceID(pcommon.TraceID{7})
+		assert.Equal(t, refuse, p.ConsumeMetrics(t.Context(), md) != nil)
+	}
+	for _, c := range []struct {
+		instance, verdict string
+		value             float64
+		stamp             time.Duration
+		refuse            bool
+		good, bad         float64 // in the book afterwards
+	}{
+		{"a", "good", 10, 7, true, 0, 0},
+		{"a", "good", 10, 7, false, 10, 0},
+		{"a", "good", 10, 7, false, 10, 0}, // again
+		{"a", "bad", 3, 7, false, 10, 3},   // not the same
+		{"a", "good", 4, 8, false, 14, 3},  // a further part of the slice
+		{"b", "good", 10, 7, false, 24, 3}, // another collector
+		{"a", "bad", 5, 7, false, 24, 5},   // again, with two more
+		{"a", "bad", 3, 7, false, 24, 5},   // the first once more, late
+		{"a", "good", 1, 0, false, 25, 5},  // without a stamp nothing is taken for the same
+		{"a", "good", 1, 0, false, 26, 5},
+	} {
+		refuse = c.refuse
+		send(c.instance, c.verdict, c.value, c.stamp)
+		if refuse {
+			assert.Empty(t, engine.Statuses())
+			continue
+		}
+		s := engine.Statuses()[0]
+		assert.Equal(t, []float64{c.good, c.bad}, []float64{s.Good, s.Bad}, c)
+	}
+	j := p.judge()
+	md := pmetric.NewMetrics()
+	newPoint(newEvents(md, "b"), "o", "good", "/pay", 10).SetTimestamp(pcommon.NewTimestampFromTime(epoch.Add(5*time.Second - 7)))
+	p.merge(j, md)
+	p.applyMerged(j)
+	assert.Equal(t, int64(1), j.outcome.refused[repeated])
+	assert.Equal(t, int64(1), j.outcome.items())
+
+	for i := range 5000 {
+		p.repeats.fresh(uint64(i), 1)
+		require.LessOrEqual(t, p.repeats.len(), 1000)
+	}
 }
 
 func TestOtherModesPassMetricsOn(t *testing.T) {

@@ -146,6 +146,10 @@ func (b *base) record(ctx context.Context, o *outcome) {
 	for r, n := range o.refused {
 		if n > 0 {
 			refused += n
+			if reason(r) == repeated {
+				b.telemetry.ProcessorSliRefused.Add(ctx, n, metric.WithAttributes(attribute.String("reason", reasonNames[r])))
+				continue // as it should be
+			}
 			b.warned[r].Do(func() {
 				b.logger.Warn("Some items cannot be judged and count in no budget. More of the same are only counted, in otelcol_processor_sli_refused.",
 					zap.String("reason", reasonNames[r]), zap.Int64("items", n))

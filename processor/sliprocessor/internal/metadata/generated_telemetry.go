@@ -25,16 +25,17 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                     metric.Meter
-	mu                        sync.Mutex
-	registrations             []metric.Registration
-	ProcessorSliDiscarded     metric.Int64Counter
-	ProcessorSliEvents        metric.Int64Counter
-	ProcessorSliExcess        metric.Int64Counter
-	ProcessorSliItems         metric.Int64Counter
-	ProcessorSliMarksStripped metric.Int64Counter
-	ProcessorSliRefused       metric.Int64Counter
-	ProcessorSliStreams       metric.Int64ObservableGauge
+	meter                        metric.Meter
+	mu                           sync.Mutex
+	registrations                []metric.Registration
+	ProcessorSliDiscarded        metric.Int64Counter
+	ProcessorSliEvents           metric.Int64Counter
+	ProcessorSliExcess           metric.Int64Counter
+	ProcessorSliItems            metric.Int64Counter
+	ProcessorSliMarksStripped    metric.Int64Counter
+	ProcessorSliPointsRemembered metric.Int64ObservableGauge
+	ProcessorSliRefused          metric.Int64Counter
+	ProcessorSliStreams          metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -46,6 +47,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterProcessorSliPointsRememberedCallback sets callback for observable ProcessorSliPointsRemembered metric.
+func (builder *TelemetryBuilder) RegisterProcessorSliPointsRememberedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorSliPointsRemembered, obs: o})
+		return nil
+	}, builder.ProcessorSliPointsRemembered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterProcessorSliStreamsCallback sets callback for observable ProcessorSliStreams metric.
@@ -119,6 +135,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_sli_marks_stripped",
 		metric.WithDescription("Items that arrived with a mark of their own, which was removed. [Alpha]"),
 		metric.WithUnit("{item}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorSliPointsRemembered, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_sli_points_remembered",
+		metric.WithDescription("Points of slo.events that are remembered to tell those that come again, of max_points. [Alpha]"),
+		metric.WithUnit("{point}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorSliRefused, err = builder.meter.Int64Counter(
