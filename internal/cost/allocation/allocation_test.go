@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -33,15 +34,20 @@ type match struct {
 	Value string `json:"value"`
 }
 
+type asset struct {
+	Pool  string `json:"pool"`
+	Costs costs  `json:"costs"`
+}
+
 type opencost struct {
 	Source string `json:"source"`
-	Assets []struct {
-		Pool  string `json:"pool"`
-		Costs costs  `json:"costs"`
-	} `json:"assets"`
-	Workloads []struct {
+	// Assets are clusters, NodeAssets the same by node.
+	Assets     []asset `json:"assets"`
+	NodeAssets []asset `json:"node_assets"`
+	Workloads  []struct {
 		Labels  map[string]string `json:"labels"`
 		Cluster string            `json:"cluster"`
+		Node    string            `json:"node"`
 		Costs   costs             `json:"costs"`
 	} `json:"workloads"`
 	Cases []struct {
@@ -50,6 +56,7 @@ type opencost struct {
 		Idle      allocation.Share        `json:"idle"`
 		Split     allocation.Share        `json:"split"`
 		SplitIdle bool                    `json:"split_idle"`
+		ByNode    bool                    `json:"by_node"`
 		Overhead  money.Amount            `json:"overhead"`
 		Share     *match                  `json:"share"`
 		Keep      *match                  `json:"keep"`
@@ -62,17 +69,25 @@ func TestTheCasesThatOpenCostPublishesComeOutTheSame(t *testing.T) {
 	require.NoError(t, err)
 	var data opencost
 	require.NoError(t, json.Unmarshal(text, &data))
-	require.Len(t, data.Cases, 31)
+	require.Len(t, data.Cases, 34)
 	for _, c := range data.Cases {
 		t.Run(c.ID, func(t *testing.T) {
 			var workloads []allocation.Workload
 			for _, w := range data.Workloads {
+				pool := w.Cluster
+				if c.ByNode {
+					pool = w.Node
+				}
 				workloads = append(workloads, allocation.Workload{
-					Labels: w.Labels, Pool: w.Cluster, Costs: w.Costs.of(), Shared: c.Share != nil && w.Labels[c.Share.Label] == c.Share.Value,
+					Labels: w.Labels, Pool: pool, Costs: w.Costs.of(), Shared: c.Share != nil && w.Labels[c.Share.Label] == c.Share.Value,
 				})
 			}
 			var assets []allocation.Asset
-			for _, a := range data.Assets {
+			list := data.Assets
+			if c.ByNode {
+				list = data.NodeAssets
+			}
+			for _, a := range list {
 				assets = append(assets, allocation.Asset{Pool: a.Pool, Costs: a.Costs.of()})
 			}
 			policy := allocation.Policy{By: c.By, Idle: c.Idle, Split: c.Split, SplitIdle: c.SplitIdle, Overhead: c.Overhead}
@@ -99,6 +114,41 @@ func TestTheCasesThatOpenCostPublishesComeOutTheSame(t *testing.T) {
 				assert.Equal(t, money.FromInt(112).Plus(c.Overhead).String(), got.Total().String())
 			}
 		})
+	}
+}
+
+// Cases that OpenCost names and gives no value for (7a to 7d): nothing to group by, nothing kept, everything shared, the shared kept only.
+func TestEdgeCasesKeepTheMoney(t *testing.T) {
+	workloads := []allocation.Workload{
+		{Labels: map[string]string{"ns": "a"}, Pool: "p", Costs: one(allocation.CPU, "3")},
+		{Labels: map[string]string{"ns": "b"}, Pool: "p", Costs: one(allocation.CPU, "4")},
+	}
+	assets := []allocation.Asset{{Pool: "p", Costs: one(allocation.CPU, "10")}}
+	run := func(p allocation.Policy, shared ...int) *allocation.Result {
+		list := slices.Clone(workloads)
+		for _, i := range shared {
+			list[i].Shared = true
+		}
+		got, err := allocation.Allocate(list, assets, p)
+		require.NoError(t, err)
+		return got
+	}
+	got := run(allocation.Policy{})
+	require.Len(t, got.Groups, 1)
+	assert.Equal(t, "7", got.Groups[0].Total().String(), "one group of all")
+	assert.Equal(t, "10", got.Total().String())
+
+	got = run(allocation.Policy{By: []string{"ns"}, Keep: func(*allocation.Workload) bool { return false }})
+	assert.True(t, got.Total().IsZero(), "nothing is shown, and nothing made up")
+
+	for _, split := range []allocation.Share{allocation.Even, allocation.Weighted} {
+		got = run(allocation.Policy{By: []string{"ns"}, Split: split}, 0, 1)
+		assert.Empty(t, got.Groups)
+		assert.Equal(t, "7", got.Shared.String(), "nobody is left to share with")
+		assert.Equal(t, "10", got.Total().String())
+
+		got = run(allocation.Policy{By: []string{"ns"}, Split: split, Keep: func(w *allocation.Workload) bool { return w.Labels["ns"] == "a" }}, 0)
+		assert.Empty(t, got.Groups, "what is shared is with those who are not kept")
 	}
 }
 
