@@ -17,6 +17,8 @@ const (
 	NodeMemoryAllocatable  = "k8s.node.memory.allocatable"
 	SystemCPULogicalCount  = "system.cpu.logical.count"
 	SystemMemoryLimit      = "system.memory.limit"
+	SystemCPUTime          = "system.cpu.time"
+	SystemMemoryUsage      = "system.memory.usage"
 	PodNetworkIO           = "k8s.pod.network.io"
 	ContainerNetworkIO     = "container.network.io"
 	PodVolumeCapacity      = "k8s.pod.volume.capacity"
@@ -32,6 +34,7 @@ var metricAliases = map[string][]string{
 	NodeCPUAllocatable:     {"k8s.node.allocatable.cpu", "k8s.node.allocatable_cpu"},
 	NodeMemoryAllocatable:  {"k8s.node.allocatable.memory", "k8s.node.allocatable_memory"},
 	ContainerCPUUsage:      {"container.cpu.usage.total"},
+	ProcessMemoryUsage:     {"process.memory.physical_usage"},
 	ContainerNetworkIO:     {"container.network.io.usage.tx_bytes"},
 	PodVolumeCapacity:      {"k8s.volume.capacity"},
 }

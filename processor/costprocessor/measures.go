@@ -3,7 +3,11 @@
 package costprocessor
 
 import (
+	"slices"
+	"time"
+
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/pitwall-io/pitwall/internal/cost/allocation"
 	"github.com/pitwall-io/pitwall/internal/cost/usage"
@@ -22,6 +26,10 @@ type measure struct {
 	volume bool
 	// sent marks metrics of which only the points about what was sent count.
 	sent bool
+	// distinct metrics have a point for each part: the level is how many values one of these attributes has.
+	distinct []string
+	// states metrics have a point for each state: the level is the sum over these.
+	states []string
 }
 
 // known are the metrics that cost is made from, by the names of today; their older names count too. Several names for one thing are fine:
@@ -40,11 +48,14 @@ var known = map[string]measure{
 	otelattr.NodeMemoryAllocatable:  {resource: allocation.RAM, kind: usage.Capacity},
 	otelattr.SystemCPULogicalCount:  {resource: allocation.CPU, kind: usage.Capacity},
 	otelattr.SystemMemoryLimit:      {resource: allocation.RAM, kind: usage.Capacity},
-	otelattr.PodNetworkIO:           {resource: allocation.Network, kind: usage.Used, counter: true, sent: true},
-	otelattr.ContainerNetworkIO:     {resource: allocation.Network, kind: usage.Used, counter: true, sent: true},
-	otelattr.PodVolumeCapacity:      {resource: allocation.Storage, kind: usage.Request, volume: true},
-	otelattr.ClaimStorageCapacity:   {resource: allocation.Storage, kind: usage.Capacity, volume: true},
-	otelattr.ClaimStorageRequest:    {resource: allocation.Storage, kind: usage.Capacity, volume: true},
+	// What the host receiver says when it is not asked for more: time by processor, memory by state. Slabs are part of what is cached.
+	otelattr.SystemCPUTime:        {resource: allocation.CPU, kind: usage.Capacity, distinct: []string{"cpu.logical_number", "cpu"}},
+	otelattr.SystemMemoryUsage:    {resource: allocation.RAM, kind: usage.Capacity, states: []string{"used", "free", "cached", "buffered"}},
+	otelattr.PodNetworkIO:         {resource: allocation.Network, kind: usage.Used, counter: true, sent: true},
+	otelattr.ContainerNetworkIO:   {resource: allocation.Network, kind: usage.Used, counter: true, sent: true},
+	otelattr.PodVolumeCapacity:    {resource: allocation.Storage, kind: usage.Request, volume: true},
+	otelattr.ClaimStorageCapacity: {resource: allocation.Storage, kind: usage.Capacity, volume: true},
+	otelattr.ClaimStorageRequest:  {resource: allocation.Storage, kind: usage.Capacity, volume: true},
 	// What container runtimes report where there is no working set.
 	"container.memory.usage.total": {resource: allocation.RAM, kind: usage.Used},
 	// The cluster receiver names what it is told to report by the resource's own name.
@@ -104,6 +115,41 @@ func (m *measure) unit(attrs pcommon.Map, u usage.Unit) (usage.Unit, bool) {
 		}
 	}
 	return u, u.ID != ""
+}
+
+// whole is the level that all points of a metric make together, and when: for metrics by part or by state.
+func (m *measure) whole(points pmetric.NumberDataPointSlice) (value float64, at time.Time, ok bool) {
+	seen := map[string]bool{}
+	for _, dp := range points.All() {
+		if dp.Flags().NoRecordedValue() {
+			continue
+		}
+		when := dp.Timestamp().AsTime()
+		if when.Before(at) {
+			continue
+		}
+		if when.After(at) {
+			value, at = 0, when
+			clear(seen)
+		}
+		if part := first(dp.Attributes(), "", m.distinct...); part != "" && !seen[part] {
+			seen[part], ok = true, true
+			value++
+		}
+		if slices.Contains(m.states, first(dp.Attributes(), "", "system.memory.state", "state")) {
+			value += number(dp)
+			ok = true
+		}
+	}
+	return value, at, ok
+}
+
+// number is the value of a point.
+func number(dp pmetric.NumberDataPoint) float64 {
+	if dp.ValueType() == pmetric.NumberDataPointValueTypeInt {
+		return float64(dp.IntValue())
+	}
+	return dp.DoubleValue()
 }
 
 // isSent says whether a point of network traffic is about what was sent, by the names of the conventions and of the older receivers.

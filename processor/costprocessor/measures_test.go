@@ -3,6 +3,7 @@
 package costprocessor
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,6 +65,51 @@ func TestEveryGenerationOfNamesGivesTheSameCost(t *testing.T) {
 			assert.InDelta(t, 3*0.04+12*0.005, got["__idle__ idle"], 1e-12)
 			r.stop(t)
 		})
+	}
+}
+
+// hostMetrics is what the host receiver reports by default: processor time by processor and state, memory by state.
+func hostMetrics(at time.Time, cpuName, stateName string) pmetric.Metrics {
+	md := pmetric.NewMetrics()
+	rm := md.ResourceMetrics().AppendEmpty()
+	rm.Resource().Attributes().PutStr("host.name", "vm-1")
+	list := rm.ScopeMetrics().AppendEmpty().Metrics()
+	point := func(m pmetric.Metric, value float64, attrs ...string) {
+		dp := m.Sum().DataPoints().AppendEmpty()
+		dp.SetTimestamp(pcommon.NewTimestampFromTime(at))
+		dp.SetDoubleValue(value)
+		for i := 0; i < len(attrs); i += 2 {
+			dp.Attributes().PutStr(attrs[i], attrs[i+1])
+		}
+	}
+	add := func(name string) pmetric.Metric {
+		m := list.AppendEmpty()
+		m.SetName(name)
+		m.SetEmptySum().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+		return m
+	}
+	cpu := add("system.cpu.time")
+	for n := range 64 {
+		for _, state := range []string{"user", "system", "idle", "wait", "nice", "interrupt", "softirq", "steal"} {
+			point(cpu, float64(at.Unix()%1000+int64(n)), cpuName, fmt.Sprintf("cpu%d", n), stateName, state)
+		}
+	}
+	memory := add("system.memory.usage")
+	for state, gib := range map[string]float64{"used": 100, "free": 20, "cached": 7, "buffered": 1, "slab_reclaimable": 5, "slab_unreclaimable": 2} {
+		point(memory, gib*(1<<30), stateName, state)
+	}
+	return md
+}
+
+func TestAHostIsAsLargeAsItsProcessorsAndItsMemory(t *testing.T) {
+	for _, names := range [][2]string{{"cpu", "state"}, {"cpu.logical_number", "system.memory.state"}} {
+		r, _ := sheetOf(t, "cpu_core_hour,ram_gib_hour\n0.04,0.005\n", nil)
+		got := run(t, r, func(at time.Time) pmetric.Metrics { return hostMetrics(at, names[0], names[1]) },
+			levels(map[string]any{"service.name": "a", "host.name": "vm-1", "process.pid": 1, attrOwner: "x"}, map[string]float64{"process.memory.physical_usage": 8 << 30}))
+		assert.InDelta(t, 8*0.005, got["a own"], 1e-9)
+		assert.InDelta(t, 64*0.04+(128-8)*0.005, got["__idle__ idle"], 1e-9, "64 cores, 128 GiB")
+		assert.Zero(t, r.counter(t, "cost_usage_overflow"), "parts of one machine are not series each")
+		r.stop(t)
 	}
 }
 

@@ -154,25 +154,30 @@ func (m *resourceMeter) take(attrs pcommon.Map, a account, unit usage.Unit, metr
 	if what.process && a.service == unknownService {
 		return 0 // a process without a service may run in a container that is measured already
 	}
+	sample := usage.Sample{Unit: unit, Resource: what.resource, Kind: what.kind, Source: metric.Name(), Counter: what.counter}
+	observe := func() {
+		if !m.usage.Observe(&sample) {
+			refused++
+			return
+		}
+		m.owners[unit] = a
+		if what.kind == usage.Capacity {
+			m.machine(attrs, unit.Pool, what.resource, sample.Value)
+		}
+	}
+	if what.distinct != nil || what.states != nil {
+		var ok bool
+		if sample.Value, sample.At, ok = what.whole(points); ok {
+			observe()
+		}
+		return refused
+	}
 	for _, dp := range points.All() {
 		if dp.Flags().NoRecordedValue() || what.sent && !isSent(dp.Attributes()) {
 			continue
 		}
-		value := dp.DoubleValue()
-		if dp.ValueType() == pmetric.NumberDataPointValueTypeInt {
-			value = float64(dp.IntValue())
-		}
-		if !m.usage.Observe(&usage.Sample{
-			Unit: unit, Resource: what.resource, Kind: what.kind, Source: metric.Name(), Series: seriesOf(dp.Attributes()),
-			Counter: what.counter, At: dp.Timestamp().AsTime(), Value: value,
-		}) {
-			refused++
-			continue
-		}
-		m.owners[unit] = a
-		if what.kind == usage.Capacity {
-			m.machine(attrs, unit.Pool, what.resource, value)
-		}
+		sample.Series, sample.At, sample.Value = seriesOf(dp.Attributes()), dp.Timestamp().AsTime(), number(dp)
+		observe()
 	}
 	return refused
 }
