@@ -65,8 +65,8 @@ func (e *engine) publishCosts(ctx context.Context, lines []telemetryLine, alloca
 	}
 	c := report.Costs{Since: started.UTC(), At: now.UTC(), Telemetry: e.telemetryReport(lines), Resources: e.resourceReport(allocated)}
 	for source := range moneySources {
-		if total, suggestions := e.tagger.unowned.report(source); !total.IsZero() {
-			u := report.Unallocated{Currency: e.cfg.Telemetry.Currency, Total: total.Float64()}
+		if total, suggestions := e.nobodys(source, allocated); !total.IsZero() {
+			u := report.Unallocated{Currency: e.currency(source), Total: total.Float64()}
 			for _, s := range suggestions {
 				u.Resolvable = append(u.Resolvable, report.Resolvable{Attribute: s.Attribute, Values: s.Values, Amount: s.Resolved.Float64()})
 			}

@@ -288,7 +288,7 @@ func (e *engine) emit(ctx context.Context) {
 		e.daily.allocated(allocated.window, e.cfg.Resources.Currency, now)
 	}
 	e.budgets.metrics(md, now, e.collector)
-	e.unallocatedMetrics(md, started, now)
+	e.unallocatedMetrics(md, allocated, started, now)
 	e.exportFocus(ctx, now, false)
 	e.publishCosts(ctx, lines, allocated, started, now)
 	if err := e.save(ctx); err != nil {

@@ -20,10 +20,11 @@ type moneySource int
 const (
 	billMoney moneySource = iota
 	telemetryMoney
+	allocatedMoney // what machines cost that run for nobody; it is kept by the resourceMeter, not by the ledger
 	moneySources
 )
 
-func (s moneySource) String() string { return [...]string{"bill", "telemetry"}[s] }
+func (s moneySource) String() string { return [...]string{"bill", "telemetry", "allocated"}[s] }
 
 // maxSuggestions is how many attributes are suggested.
 const maxSuggestions = 5
@@ -99,6 +100,32 @@ func (l *unownedLedger) report(source moneySource) (money.Amount, []ownership.Su
 	return total, suggestions[:min(len(suggestions), maxSuggestions)]
 }
 
+// nobodys is the total that nobody owns, and by which attributes it would find owners.
+func (e *engine) nobodys(source moneySource, allocated *allocatedCosts) (total money.Amount, suggestions []ownership.Suggestion) {
+	if source != allocatedMoney || allocated == nil {
+		return e.tagger.unowned.report(source)
+	}
+	var list []ownership.Unowned
+	for _, a := range allocated.accounts {
+		if a.owner != e.cfg.MissingValue || a.owner == "" {
+			continue
+		}
+		totals := allocated.totals[a]
+		cost := money.Sum(totals[:]...)
+		total = total.Plus(cost)
+		list = append(list, ownership.Unowned{Attributes: []ownership.Tag{{Key: "service.name", Value: a.service}}, Cost: cost})
+	}
+	return total, ownership.Suggest(list)
+}
+
+// currency is what amounts of a source are in.
+func (e *engine) currency(source moneySource) string {
+	if source == allocatedMoney {
+		return e.cfg.Resources.Currency
+	}
+	return e.cfg.Telemetry.Currency
+}
+
 // restore puts back totals of an earlier run. By which attributes they would find owners is not known any more.
 func (l *unownedLedger) restore(totals map[string]money.Amount) {
 	l.mu.Lock()
@@ -109,9 +136,9 @@ func (l *unownedLedger) restore(totals map[string]money.Amount) {
 }
 
 // unallocatedMetrics are cost.unallocated since the start and cost.unallocated.resolvable.
-func (e *engine) unallocatedMetrics(md pmetric.Metrics, started, now time.Time) {
+func (e *engine) unallocatedMetrics(md pmetric.Metrics, allocated *allocatedCosts, started, now time.Time) {
 	for source := range moneySources {
-		total, suggestions := e.tagger.unowned.report(source)
+		total, suggestions := e.nobodys(source, allocated)
 		if total.IsZero() {
 			continue
 		}
@@ -121,7 +148,7 @@ func (e *engine) unallocatedMetrics(md pmetric.Metrics, started, now time.Time) 
 		}
 		sm := rm.ScopeMetrics().AppendEmpty()
 		sm.Scope().SetName(metadata.ScopeName)
-		unit := "{" + e.cfg.Telemetry.Currency + "}"
+		unit := "{" + e.currency(source) + "}"
 		unallocated := cumulative(sm, "cost.unallocated", unit, "What resources without a required tag cost.")
 		unallocated.Sum().SetIsMonotonic(false)
 		dp := unallocated.Sum().DataPoints().AppendEmpty()

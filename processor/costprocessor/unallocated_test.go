@@ -4,12 +4,33 @@ package costprocessor
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 )
+
+func TestMachinesThatRunForNobodyAreReportedInMoney(t *testing.T) {
+	host, board := withBoard()
+	r := newRigOn(t, host, func(c *Config) { c.Telemetry.Enabled, c.Resources.Enabled, c.Resources.MaxGap = false, true, time.Hour })
+	nobody := func(service, pod string) map[string]any {
+		attrs := container(service, pod)
+		delete(attrs, attrOwner)
+		return attrs
+	}
+	run(t, r,
+		levels(nobody("a", "pod-a"), map[string]float64{"k8s.container.cpu.request.desired": 3}),
+		levels(nobody("b", "pod-b"), map[string]float64{"k8s.container.cpu.request.desired": 1}),
+		levels(container("c", "pod-c"), map[string]float64{"k8s.container.cpu.request.desired": 9}),
+		levels(map[string]any{"k8s.node.name": "node-1"}, map[string]float64{"k8s.node.cpu.allocatable": 20}),
+	)
+	assert.InDelta(t, 4*0.031611, emitted(r, "cost.unallocated", "cost.source")[" allocated"], 1e-9, "what is owned, and idle cost, is not in it")
+	assert.InDelta(t, 4*0.031611, emitted(r, "cost.unallocated.resolvable", "cost.source", "cost.attribute")[" allocated service.name"], 1e-9)
+	assert.InDelta(t, 4*0.031611, board.costsOf(t, "cost").Unallocated["allocated"].Total, 1e-9)
+	r.stop(t)
+}
 
 func TestMoneyThatNobodyOwnsIsReportedWithWhatWouldResolveIt(t *testing.T) {
 	r := newRig(t, func(c *Config) {

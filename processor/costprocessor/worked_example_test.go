@@ -53,6 +53,7 @@ func exampleConfig(t *testing.T, file string) *Config {
 	}
 	if cfg.Resources.PriceSheet != "" {
 		cfg.Resources.PriceSheet = filepath.Join(examples, "prices.csv")
+		cfg.Resources.CarbonSheet = filepath.Join(examples, "carbon.csv")
 	}
 	require.NoError(t, cfg.Validate())
 	return cfg
@@ -80,6 +81,7 @@ func TestTheWorkedExampleOfServicesKnowsOwnersPricesAndBudgets(t *testing.T) {
 		assert.Equal(t, c.criticality, got[attrCriticality], c.attrs)
 	}
 	assert.Equal(t, 4, r.engine.resources.sheet.Len())
+	assert.Equal(t, 3, r.engine.resources.carbon.sheet.Len())
 	r.stop(t)
 }
 

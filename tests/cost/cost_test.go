@@ -48,7 +48,7 @@ func newPlace(t *testing.T) place {
 		"PITWALL_OTLP_GRPC_ENDPOINT=" + p.otlp, "PITWALL_OTLP_GRPC=" + p.otlp, "PITWALL_API_ENDPOINT=" + p.api, "PITWALL_HEALTH_ENDPOINT=" + p.health,
 		"PITWALL_METRICS_PORT=" + port, "PITWALL_STATE_DIR=" + state, "PITWALL_STATE=" + state, "PITWALL_BACKEND=" + harness.Address(t),
 		"PITWALL_COST_OWNERS=" + filepath.Join(examples, "owners.csv"), "PITWALL_COST_NAMESPACES=" + filepath.Join(examples, "namespaces.csv"),
-		"PITWALL_COST_PRICES=" + filepath.Join(examples, "prices.csv"), "PITWALL_COST_ACCOUNTS=" + filepath.Join(examples, "accounts.csv"),
+		"PITWALL_COST_PRICES=" + filepath.Join(examples, "prices.csv"), "PITWALL_COST_CARBON=" + filepath.Join(examples, "carbon.csv"), "PITWALL_COST_ACCOUNTS=" + filepath.Join(examples, "accounts.csv"),
 		"PITWALL_COST_EMIT_INTERVAL=10s",
 	}
 	return p
@@ -130,6 +130,7 @@ func TestTheShopShowsCostPerRequestAndTheIdleExpensiveServiceFirst(t *testing.T)
 		a := got.service(s)
 		assert.InDelta(t, a.Hourly*got.Sources["cost"].Resources.WindowHours, a.PerRequest*a.Requests, 1e-9, "%s: over its requests it is what the service cost", s)
 		assert.True(t, a.Spoken, s)
+		assert.Positive(t, a.CarbonPerRequest, s)
 	}
 	assert.Equal(t, "team-checkout", got.service("checkout").Owner)
 	assert.False(t, slices.ContainsFunc(got.Waste, func(w report.Wasted) bool { return slices.Contains(services, w.Service) && w.Reason == "no_requests" }))
