@@ -28,7 +28,7 @@ endif
 
 # Our own Go modules besides the root.
 MODULES := examples/shop tests $(patsubst %/go.mod,%,$(wildcard tests/peers/*/go.mod))
-SOURCES := go.mod go.sum $(shell git ls-files '*.go' | grep -vE '^(cmd|tests|examples|distributions)/|_test\.go$$' 2>/dev/null)
+SOURCES := go.mod go.sum $(shell git ls-files '*.go' extension/optimizationextension/console docs/signal.schema.json | grep -vE '^(cmd|tests|examples|distributions)/|_test\.go$$' 2>/dev/null)
 
 .PHONY: help
 help: ## this list
