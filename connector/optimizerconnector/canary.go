@@ -195,7 +195,8 @@ func (c *canaryAdapter) readResource(id identity, rm pmetric.ResourceMetrics, li
 
 // use takes each point's value: one for an instance.
 func use(arm *track.Arm, resource track.Resource, m pmetric.Metric, limit int64) {
-	for _, p := range points(m) {
+	for i, all := 0, points(m); i < all.Len(); i++ {
+		p := all.At(i)
 		if at, ok := usable(p.Timestamp(), limit); ok && arm.Unit(resource, m.Name(), m.Unit(), at) {
 			arm.Use(resource, at, value(p))
 		}

@@ -95,7 +95,8 @@ func (r *regressionAdapter) readMetrics(md pmetric.Metrics) {
 }
 
 func (r *regressionAdapter) use(id identity, what regression.Resource, m pmetric.Metric, limit int64) {
-	for _, p := range points(m) {
+	for i, all := 0, points(m); i < all.Len(); i++ {
+		p := all.At(i)
 		if at, ok := usable(p.Timestamp(), limit); ok {
 			r.useOne(id, what, m, at, value(p))
 		}

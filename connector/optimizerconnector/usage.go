@@ -48,7 +48,8 @@ func (c *cpuTimes) cores(id identity, m pmetric.Metric, limit int64) (at int64, 
 		return 0, 0, false
 	}
 	var now cpuReading
-	for _, p := range points(m) { // user and system time, each a point
+	for i, all := 0, points(m); i < all.Len(); i++ { // user and system time, each a point
+		p := all.At(i)
 		at, ok := usable(p.Timestamp(), limit)
 		if !ok {
 			return 0, 0, false
@@ -92,16 +93,18 @@ func (id identity) clone() identity {
 	return id
 }
 
-// points returns the number points of a gauge or a sum.
-func points(m pmetric.Metric) func(func(int, pmetric.NumberDataPoint) bool) {
+// points returns the number points of a gauge or a sum. Whoever ranges over them does so by index: an iterator would be allocated.
+func points(m pmetric.Metric) pmetric.NumberDataPointSlice {
 	switch m.Type() {
 	case pmetric.MetricTypeGauge:
-		return m.Gauge().DataPoints().All()
+		return m.Gauge().DataPoints()
 	case pmetric.MetricTypeSum:
-		return m.Sum().DataPoints().All()
+		return m.Sum().DataPoints()
 	}
-	return func(func(int, pmetric.NumberDataPoint) bool) {}
+	return noPoints
 }
+
+var noPoints = pmetric.NewNumberDataPointSlice()
 
 func value(p pmetric.NumberDataPoint) float64 {
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {

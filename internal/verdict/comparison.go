@@ -28,11 +28,12 @@ type state struct {
 
 	Errors Odds `json:"errors"`
 	Logged Odds `json:"logged"`
-	// Slower compares how many requests last longer than a threshold, Near and Far how many of the canary's last longer than one bucket
-	// (19 %) or two (41 %) above the threshold of the baseline's. Nil where nothing was ever told.
+	// Slower compares how many requests last longer than a threshold; Near, Far and Tail how many of the canary's last longer than one
+	// bucket (19 %), two (41 %) or four (twice) above the threshold of the baseline's. Nil where nothing was ever told.
 	Slower [thresholds]*Odds `json:"slower"`
 	Near   [bounds]*Odds     `json:"near"`
 	Far    [thresholds]*Odds `json:"far"`
+	Tail   [thresholds]*Odds `json:"tail"`
 
 	Memory Excess `json:"memory"`
 	CPU    Excess `json:"cpu"`
@@ -137,6 +138,7 @@ func (c *Comparison) addLatency(canary, baseline *[Buckets]uint32) {
 		b := tail(baseline, from)
 		addTo(&c.state.Slower[k], table{nc, nb, tail(canary, from), b})
 		addTo(&c.state.Far[k], table{nc, nb, tail(canary, from+farSteps), b})
+		addTo(&c.state.Tail[k], table{nc, nb, tail(canary, from+tailSteps), b})
 	}
 	for k := range bounds {
 		addTo(&c.state.Near[k], table{nc, nb, tail(canary, 1+k+nearSteps), tail(baseline, 1+k)})
@@ -185,6 +187,7 @@ func (c *Comparison) Merge(other *Comparison) {
 	for k := range thresholds {
 		mergeOdds(&s.Slower[k], o.Slower[k])
 		mergeOdds(&s.Far[k], o.Far[k])
+		mergeOdds(&s.Tail[k], o.Tail[k])
 	}
 	for k := range bounds {
 		mergeOdds(&s.Near[k], o.Near[k])

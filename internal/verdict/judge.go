@@ -98,17 +98,19 @@ func (s Settings) withDefaults() Settings {
 // requests that fail or slow down together within a slice.
 var alphaShares = map[string]float64{MetricErrors: 0.25, MetricLogged: 0.02, MetricLatency: 0.08, MetricMemory: 0.01, MetricCPU: 0.01}
 
-// nearSteps and farSteps are the margins of latency in buckets: 19 % at the median and the 90th percentile, 41 % at the 99th.
+// The margins of latency, in buckets: 19 %, 41 % and twice. The fewer requests speak of a quantile, the wider its margin must be for
+// them ever to show anything.
 const (
 	nearSteps = 1
 	farSteps  = 2
+	tailSteps = 4
 )
 
 // quantiles are those at which a canary must be shown not to be slower, and by how much it may be.
 var quantiles = []struct {
-	q   float64
-	far bool
-}{{0.5, false}, {0.9, false}, {0.99, true}}
+	q     float64
+	steps int
+}{{0.5, nearSteps}, {0.9, farSteps}, {0.99, tailSteps}}
 
 // MetricVerdict is what one metric says.
 type MetricVerdict struct {
@@ -178,13 +180,12 @@ func (c *Comparison) judgeOdds(metric string, o *Odds, bad func(*armState) uint6
 		return m
 	}
 	difference := float64(bad(a))/float64(a.Requests) - float64(bad(b))/float64(b.Requests)
-	// Each of two ways to pass has half of alpha, and the second halves it again for its two bounds.
-	half := c.settings.Alpha / 2
-	within := rateUpper(bad(a), a.Requests, half/2)-rateLower(bad(b), b.Requests, half/2) <= c.settings.ErrorMargin
+	// Each of two ways to pass has half of alpha.
+	m.LogEPass = max(m.LogEPass, logWithin(bad(a), a.Requests, bad(b), b.Requests, c.settings.ErrorMargin))
 	switch {
 	case c.rejects(metric, m.LogE) && o.persists() && m.Effect > c.settings.Tolerance && difference > c.settings.ErrorTolerance:
 		m.Outcome = Fail
-	case within || m.LogEPass >= -math.Log(half):
+	case m.LogEPass >= -math.Log(c.settings.Alpha/2):
 		m.Outcome = Pass
 	}
 	return m
@@ -206,7 +207,7 @@ func (c *Comparison) judgeLatency() MetricVerdict {
 	}
 	m.LogEPass = 700 // as much as a float64 can tell
 	for _, q := range quantiles {
-		m.LogEPass = min(m.LogEPass, c.notSlower(q.q, q.far))
+		m.LogEPass = min(m.LogEPass, c.notSlower(q.q, q.steps))
 	}
 	if m.LogEPass >= -math.Log(c.settings.Alpha) {
 		m.Outcome = Pass
@@ -216,11 +217,15 @@ func (c *Comparison) judgeLatency() MetricVerdict {
 
 // notSlower is the log of the e-value against "the canary's quantile is more than the margin above the baseline's", at the lower bound
 // of the bucket that holds the baseline's. In the first bucket there is none: there the canary's quantile must be shown to be within it.
-func (c *Comparison) notSlower(q float64, far bool) float64 {
+func (c *Comparison) notSlower(q float64, steps int) float64 {
 	bucket := quantileBucket(&c.state.Arms[Baseline].Latency, q)
-	o, steps := c.state.Near[min(max(bucket-1, 0), bounds-1)], nearSteps
-	if far {
-		o, steps = c.state.Far[min(max(bucket-1, 0)/thresholdStep, thresholds-1)], farSteps
+	k := min(max(bucket-1, 0)/thresholdStep, thresholds-1)
+	o := c.state.Tail[k]
+	switch steps {
+	case nearSteps:
+		o = c.state.Near[min(max(bucket-1, 0), bounds-1)]
+	case farSteps:
+		o = c.state.Far[k]
 	}
 	if bucket == 0 {
 		slow, all := uint64(0), uint64(0)
@@ -328,6 +333,9 @@ func bitOf(f Faults) int {
 // maxNeeded bounds the estimate of what is still needed; beyond, there is none.
 const maxNeeded = 1e9
 
+// errorsNeed, over the margin, is about how many requests of each arm it takes to show that errors are within it, if there are none.
+const errorsNeed = 5.6
+
 // needed estimates how many more requests of the canary it takes until a verdict. The log of an e-value grows with the number of
 // requests where its null is false: the slowest of the metrics that must pass decides, or the one that is about to fail.
 func (c *Comparison) needed(v Verdict) uint64 {
@@ -352,9 +360,8 @@ func (c *Comparison) needed(v Verdict) uint64 {
 		if m.LogEPass > 0 {
 			metric = n * wanted / m.LogEPass
 		}
-		if m.Metric != MetricLatency {
-			// Without errors the canary's bound is about 6.5/n.
-			metric = min(metric, max(n, 6.5/c.settings.ErrorMargin))
+		if least := errorsNeed / c.settings.ErrorMargin; m.Metric != MetricLatency && n < least {
+			metric = min(metric, least)
 		}
 		total = max(total, metric)
 	}

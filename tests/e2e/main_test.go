@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -63,8 +62,7 @@ func config(t *testing.T, name string) string {
 // getJSON decodes the answer to a GET, which must be 200.
 func getJSON(t *testing.T, address, path string, into any) {
 	t.Helper()
-	target := url.URL{Scheme: "http", Host: address, Path: path}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.String(), http.NoBody)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
 	require.NoError(t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)

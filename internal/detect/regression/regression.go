@@ -114,7 +114,9 @@ type course struct {
 
 	// Minutes are those of the values, by index modulo their number: a minute without data gives no value.
 	Minutes [Window + 4]uint32 `json:"minutes"`
-	Count   int                `json:"count"`
+	// Load is how many requests came in each of them.
+	Load  [Window + 4]uint32 `json:"load"`
+	Count int                `json:"count"`
 	// Metric and Unit are what the values are made of, for a resource.
 	Metric string `json:"metric,omitempty"`
 	Unit   string `json:"unit,omitempty"`
@@ -280,7 +282,8 @@ func (d *Detector) closeMinute(key Key, x *Target, index int64, now time.Time) (
 			continue
 		}
 		s := &x.Of[i]
-		s.Minutes[s.Count%len(s.Minutes)] = uint32(index)
+		slot := s.Count % len(s.Minutes)
+		s.Minutes[slot], s.Load[slot] = uint32(index), uint32(min(m.requests, math.MaxUint32))
 		s.Count++
 		p, ok := s.Add(v)
 		if !ok {
@@ -289,7 +292,7 @@ func (d *Detector) closeMinute(key Key, x *Target, index int64, now time.Time) (
 		at := time.Unix(0, int64(s.Minutes[p.Index%len(s.Minutes)])*int64(interval)).UTC()
 		switch {
 		case p.After > p.Before && s.Open == nil:
-			if s.Open = d.tell(key, i, p, at, now); s.Open != nil {
+			if s.Open = d.tell(key, i, p, s.growth(p.Index), at, now); s.Open != nil {
 				out = append(out, candidate(s.Open))
 			}
 		case p.After < p.Before && s.Open != nil && p.After < (s.Open.Point.Before+s.Open.Point.After)/2:
@@ -298,6 +301,19 @@ func (d *Detector) closeMinute(key Key, x *Target, index int64, now time.Time) (
 		}
 	}
 	return out
+}
+
+// growth is by how many times the requests grew with the value of that index.
+func (s *course) growth(index int) float64 {
+	load := func(from, to int) float64 {
+		var values []float64
+		for i := from; i < to; i++ {
+			values = append(values, float64(s.Load[i%len(s.Load)]))
+		}
+		return median(values)
+	}
+	before, after := load(max(0, index-shoulder, s.Count-len(s.Load)), index), load(index, min(s.Count, index+shoulder))
+	return after / max(before, 1)
 }
 
 // value returns a minute's value of a series, if there is enough to make one of.

@@ -36,9 +36,14 @@ func newWorld() *world {
 }
 
 func (w *world) run(d time.Duration, errors, slow float64) (said []detect.Candidate) {
+	return w.load(d, 20, errors, slow)
+}
+
+// load is run with another number of requests in ten seconds.
+func (w *world) load(d time.Duration, requests int, errors, slow float64) (said []detect.Candidate) {
 	for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(10 * time.Second) {
 		w.d.Lock()
-		for range 20 {
+		for range requests {
 			at := w.now.Add(time.Duration(w.r.Int64N(int64(10 * time.Second))))
 			w.d.Observe(w.d.Target(key), at.UnixNano(), time.Duration(slow*50e6*math.Exp(0.4*w.r.NormFloat64())), w.r.Float64() < errors)
 		}
@@ -93,6 +98,20 @@ func TestTwoChangesAtOnceAreAmbiguous(t *testing.T) {
 	assert.Equal(t, "investigate", e.Action.Verb)
 	assert.Equal(t, []string{"b", "a"}, e.CausedBy)
 	assert.Len(t, e.Evidence.Contributors, 2)
+}
+
+func TestWhatLoadCanDoIsNotLaidToAChange(t *testing.T) {
+	w := newWorld()
+	w.run(time.Hour, 0.01, 1)
+	w.change("new", 0, "checkout", "2")
+	said := w.load(30*time.Minute, 40, 0.01, 1.6)
+	require.NotEmpty(t, said)
+	e := said[0].Envelope
+	require.NoError(t, e.Validate())
+	assert.Equal(t, &signal.Result{Value: signal.ResultInconclusive, Reason: "confounded"}, e.Result)
+	assert.Equal(t, "investigate", e.Action.Verb)
+	assert.Empty(t, e.Target.Revision)
+	assert.InDelta(t, 2, e.Evidence.Statistics["requests.growth"], 0.01)
 }
 
 func TestADeploymentToldAndSeenIsOneSuspect(t *testing.T) {

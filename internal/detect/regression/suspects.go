@@ -26,6 +26,8 @@ const (
 	elsewhere = 0.3
 	// rival is how close the second suspect may come to the first before the answer is "ambiguous".
 	rival = 0.5
+	// grown is by how many times the requests must have grown for what load can do to count as done by load.
+	grown = 1.5
 	// validity is how long an envelope is valid.
 	validity = 30 * time.Minute
 )
@@ -84,13 +86,19 @@ func (s *suspect) same(c detect.Change) bool {
 }
 
 // tell returns what there is to say about a service that became worse; nil where nothing changed that could be suspected.
-func (d *Detector) tell(key Key, series int, p Point, at, now time.Time) *open {
+func (d *Detector) tell(key Key, series int, p Point, growth float64, at, now time.Time) *open {
 	ranked := d.rank(key, at)
 	if len(ranked) == 0 {
 		return nil
 	}
 	first := ranked[0]
-	ambiguous := len(ranked) > 1 && ranked[1].score >= rival*first.score
+	doubt := ""
+	switch {
+	case len(ranked) > 1 && ranked[1].score >= rival*first.score:
+		doubt = "ambiguous"
+	case series != errorRatio && growth >= grown:
+		doubt = "confounded"
+	}
 	target := signal.Target{
 		Service: signal.CleanText(key.Service, signal.MaxText), Namespace: signal.CleanText(key.Namespace, signal.MaxText),
 		Environment: signal.CleanText(key.Environment, signal.MaxText),
@@ -103,7 +111,7 @@ func (d *Detector) tell(key Key, series int, p Point, at, now time.Time) *open {
 		Confidence: signal.Confidence{Value: math.Round(1e4*(1-Window*math.Erfc(math.Abs(p.Z)/math.Sqrt2))) / 1e4, Method: "rank_sum"},
 		Evidence: signal.Evidence{Inputs: []string{"spans", "changes"}, Statistics: map[string]float64{
 			name + ".before": short(p.Before), name + ".after": short(p.After), "z": short(p.Z),
-			"suspects": float64(len(ranked)), "first_suspect.seconds_before": math.Round(at.Sub(first.Time).Seconds()),
+			"suspects": float64(len(ranked)), "requests.growth": short(growth), "first_suspect.seconds_before": math.Round(at.Sub(first.Time).Seconds()),
 		}},
 		ValidFrom: at, UpdatedAt: now.UTC(), ExpiresAt: now.Add(validity).UTC(),
 	}
@@ -119,8 +127,8 @@ func (d *Detector) tell(key Key, series int, p Point, at, now time.Time) *open {
 		e.CausedBy = append(e.CausedBy, signal.CleanText(c.ID, signal.MaxText))
 		e.Evidence.Contributors = append(e.Evidence.Contributors, signal.Contributor{Attribute: "change.id", Value: signal.CleanText(c.ID, signal.MaxText), Share: &share})
 	}
-	if ambiguous {
-		e.Result = &signal.Result{Value: signal.ResultInconclusive, Reason: "ambiguous"}
+	if doubt != "" {
+		e.Result = &signal.Result{Value: signal.ResultInconclusive, Reason: doubt}
 	} else {
 		if first.Service == key.Service {
 			e.Target.Revision = signal.CleanText(first.Version, signal.MaxText)
@@ -131,7 +139,7 @@ func (d *Detector) tell(key Key, series int, p Point, at, now time.Time) *open {
 	e.Expected = &signal.Expected{Metric: name, Delta: &delta}
 	e.ID = signal.NewID(e.Kind, target, map[string]string{"metric": name}, at)
 	e.Summary = signal.CleanText(fmt.Sprintf("%s became worse at %s: %s went from %.3g to %.3g. %s",
-		target.Service, at.Format(time.RFC3339), name, p.Before, p.After, accuse(first, ranked, ambiguous)), signal.MaxSummary)
+		target.Service, at.Format(time.RFC3339), name, p.Before, p.After, accuse(first, ranked, doubt)), signal.MaxSummary)
 	return &open{Point: p, Said: now, Envelope: e}
 }
 
@@ -154,9 +162,12 @@ func act(c *detect.Change) signal.Action {
 	return a
 }
 
-func accuse(first suspect, ranked []suspect, ambiguous bool) string {
-	if ambiguous {
+func accuse(first suspect, ranked []suspect, doubt string) string {
+	switch doubt {
+	case "ambiguous":
 		return fmt.Sprintf("%d changes may have caused it: ambiguous.", len(ranked))
+	case "confounded":
+		return "Something was changed, but at the same time many more requests came: confounded."
 	}
 	what := string(first.Kind)
 	switch {

@@ -164,8 +164,15 @@ func (s *State) Because() string {
 	case verdict.Pass:
 		return fmt.Sprintf("it is shown to be not worse than what runs beside it, after %d requests", v.Canary)
 	}
-	if v.Reason == verdict.ReasonNeedsMoreData && v.Needed > 0 {
-		return fmt.Sprintf("after %d requests nothing is shown yet; about %d more are needed", v.Canary, v.Needed)
+	if v.Reason == verdict.ReasonNeedsMoreData {
+		what := "after %d requests nothing is shown yet"
+		if v.Metric != "" {
+			what = "after %d requests it is not shown to be as good in " + v.Metric
+		}
+		if v.Needed > 0 {
+			return fmt.Sprintf(what+"; about %d more are needed", v.Canary, v.Needed)
+		}
+		return fmt.Sprintf(what, v.Canary)
 	}
 	return fmt.Sprintf("%s, after %d requests", v.Reason, v.Canary)
 }

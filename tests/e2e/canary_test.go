@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/tests/harness"
+)
+
+// A rollout tool asks for the verdict on a revision of the real shop: fail for the canary with a fault, pass for the next one without.
+func TestShopCanaryGetsItsVerdict(t *testing.T) {
+	receiver := &cloudEvents{}
+	server := httptest.NewServer(receiver)
+	defer server.Close()
+	at := newEndpoints(t)
+	faster := harness.WriteFile(t, "faster.yaml", `
+connectors:
+  optimizer: {evaluation_interval: 2s, canary: {slice: 5s, lateness: 20s, warm_up: 5s}}
+`)
+	collector := harness.Start(t, harness.Options{
+		Binary:    harness.Binary(t, "pitwall-sidecar"),
+		Configs:   []string{config(t, "demo.yaml"), faster},
+		Env:       append(at.env, "PITWALL_SIGNALS_ENDPOINT="+server.URL+"/events"),
+		HealthURL: at.healthURL(),
+	})
+	addresses := filepath.Join(t.TempDir(), "addresses.json")
+	shop := harness.Start(t, harness.Options{
+		Binary:    harness.Binary(t, "shop"),
+		Args:      []string{"-endpoint", at.otlpGRPC, "-port", "0", "-addr-file", addresses, "-seed", "1", "-rate", "100", "-start-hour", "14"},
+		ReadyLine: "all services ready",
+	})
+	control := controlAddress(t, addresses)
+	harness.Await(t, time.Minute, "the book to see checkout", func() bool { return goodEvents(t, at, "checkout-availability") > 100 })
+	assert.Equal(t, "no_verdict", verdict(t, at, "1.5.0").Data.Reason)
+
+	switchFault(t, http.MethodPost, control, "canary", `{"weight":50,"version":"1.5.0"}`)
+	harness.Await(t, 4*time.Minute, "a fail of 1.5.0", func() bool { return verdict(t, at, "1.5.0").Data.Verdict == "fail" })
+	told := func(e map[string]any) bool {
+		return e["type"] == "optimization.canary.verdict" && data(e, "result", "value") == "fail"
+	}
+	harness.Await(t, 10*time.Second, "the event", func() bool { return receiver.find(told) != nil })
+	event := receiver.find(told)
+	assert.Equal(t, "checkout", data(event, "target", "service"))
+	assert.Equal(t, "1.5.0", data(event, "target", "revision"))
+	assert.Equal(t, "rollback", data(event, "action", "verb"))
+	causes, _ := data(event, "caused_by").([]any)
+	assert.NotEmpty(t, causes, "the version itself is the change")
+	switchFault(t, http.MethodDelete, control, "canary", "")
+
+	switchFault(t, http.MethodPost, control, "canary", `{"weight":50,"version":"1.6.0","error_rate":0,"delay":"0s"}`)
+	var healthy verdictAnswer
+	harness.Await(t, 12*time.Minute, "a pass of 1.6.0", func() bool {
+		healthy = verdict(t, at, "1.6.0")
+		return healthy.Data.Verdict != "inconclusive"
+	})
+	assert.Equal(t, "pass", healthy.Data.Verdict, healthy.Data.Summary)
+	assert.Equal(t, "fail", verdict(t, at, "1.5.0").Data.Verdict, "a verdict is about one revision")
+
+	_, err := shop.Stop()
+	require.NoError(t, err)
+	exit, err := collector.Stop()
+	require.NoError(t, err)
+	assert.Zero(t, exit.Code)
+	assert.Empty(t, receiver.bad)
+}
+
+type verdictAnswer struct {
+	Data struct {
+		Verdict string `json:"verdict"`
+		Reason  string `json:"reason"`
+		Summary string `json:"summary"`
+	} `json:"data"`
+}
+
+func verdict(t *testing.T, at endpoints, revision string) (answer verdictAnswer) {
+	t.Helper()
+	getJSON(t, at.api, "/api/v1/verdict/checkout?revision="+url.QueryEscape(revision), &answer)
+	return answer
+}
