@@ -11,6 +11,11 @@ import (
 	"strings"
 )
 
+// maxFile bounds the files of tables and sheets, which are held in memory.
+const maxFile = 256 << 20
+
+var errFileTooLarge = errors.New("larger than 256 MiB")
+
 // sheetFile is a file with a sheet that is read again when it changes.
 type sheetFile[S any] struct {
 	key       string // of the configuration
@@ -39,6 +44,9 @@ func (f *sheetFile[S]) load() (sheet S, tried bool, err error) {
 		return sheet, false, nil
 	}
 	f.stamp = stamp
+	if stamp.size > maxFile {
+		return sheet, true, fmt.Errorf("%s: %s: %w", f.key, f.path, errFileTooLarge)
+	}
 	file, err := os.Open(f.path)
 	if err != nil {
 		return sheet, true, fmt.Errorf("%s: %w", f.key, err)

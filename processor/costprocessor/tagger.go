@@ -205,6 +205,9 @@ func (t *tagger) readTableLocked(name string) (bool, error) {
 		return false, nil
 	}
 	t.files[name] = stamp
+	if stamp.size > maxFile {
+		return true, fmt.Errorf("tables.%s: %s: %w", name, c.Path, errFileTooLarge)
+	}
 	file, err := os.Open(c.Path)
 	if err != nil {
 		return true, fmt.Errorf("tables.%s: %w", name, err)

@@ -3,6 +3,7 @@
 package focusreceiver
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -108,7 +109,7 @@ func (b *batch) add(c *focus.Change) {
 }
 
 func (b *batch) point(c *focus.Change, cost focus.Cost, value money.Amount) {
-	key := c.Cell.Currency + "\x00" + strings.Join(c.Cell.Values, "\x00")
+	key := fmt.Sprintf("%q", append([]string{c.Cell.Currency}, c.Cell.Values...)) // quoted, so that no value can pretend to be two
 	slices, ok := b.series[key]
 	if !ok {
 		slices = b.resource(c)

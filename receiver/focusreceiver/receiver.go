@@ -69,6 +69,7 @@ type pending struct {
 	content  content
 	requests []pmetric.Metrics
 	sent     int
+	sum      []byte // of the requests that were sent
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics) (*focusReceiver, error) {
@@ -104,7 +105,7 @@ func (r *focusReceiver) Start(ctx context.Context, host component.Host) error {
 	return nil
 }
 
-// Shutdown stops looking. A file on its way out is sent again after the next start.
+// Shutdown stops looking. A file on its way out goes on after the next start; without storage it begins anew.
 func (r *focusReceiver) Shutdown(ctx context.Context) error {
 	if r.cancel == nil {
 		return nil
@@ -223,6 +224,9 @@ func (r *focusReceiver) take(ctx context.Context, f found) bool {
 	}
 	plan := r.bill.Plan(focus.File{Path: f.name, Delivery: r.cfg.Delivery.of(f.name), Modified: f.stamp.Modified}, got.portion, gone)
 	r.pending = &pending{file: f, plan: plan, content: got, requests: requests(r.cfg, plan.Changes)}
+	if err := r.store.resume(ctx, r.pending); err != nil {
+		r.logger.Warn("How far this file was sent is not known; it is sent from its beginning", zap.String("file", f.name), zap.Error(err))
+	}
 	return r.deliver(ctx)
 }
 
@@ -245,7 +249,10 @@ func (r *focusReceiver) deliver(ctx context.Context) bool {
 		} else {
 			r.tel.FocusPoints.Add(ctx, points)
 		}
-		p.sent++
+		if err := r.store.advance(context.WithoutCancel(ctx), p); err != nil {
+			r.tel.FocusStateFailures.Add(ctx, 1)
+			r.logger.Error("State cannot be stored; a restart now would send this file again", zap.String("file", p.file.name), zap.Error(err))
+		}
 	}
 	r.pending = nil
 	r.bill.Commit(p.plan)

@@ -136,7 +136,7 @@ func (s *store) save(ctx context.Context, cfg *Config, files map[string]fileStat
 	if err != nil {
 		return err
 	}
-	return s.client.Batch(ctx, append(ops, storage.SetOperation(indexKey, b))...)
+	return s.client.Batch(ctx, append(ops, storage.SetOperation(indexKey, b), storage.DeleteOperation(progressKey))...)
 }
 
 func (s *store) get(ctx context.Context, key string, to any) (bool, error) {

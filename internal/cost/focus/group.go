@@ -73,8 +73,12 @@ type Grouper struct {
 	current  Cells
 }
 
-// maxSpread bounds the intervals of one charge.
-const maxSpread = 24 * 366
+// maxSpread bounds the intervals of one charge, maxStatements the statements of one file, maxValue the bytes of a dimension.
+const (
+	maxSpread     = 24 * 366
+	maxStatements = 10_000
+	maxValue      = 1024
+)
 
 // NewGrouper groups the charges of one file.
 func NewGrouper(s GroupSettings) *Grouper {
@@ -93,6 +97,9 @@ func (g *Grouper) Add(c *Charge) error {
 	if g.current == nil || statement != g.last {
 		cells, ok := g.portion[statement]
 		if !ok {
+			if len(g.portion) >= maxStatements {
+				return c.scanner.refuse(c.scanner.index["BillingPeriodStart"], fmt.Sprintf("more than %d billing accounts and periods in one file", maxStatements))
+			}
 			cells = Cells{}
 			statement.Provider, statement.Account = strings.Clone(statement.Provider), strings.Clone(statement.Account)
 			g.portion[statement] = cells
@@ -108,6 +115,7 @@ func (g *Grouper) Add(c *Charge) error {
 		default:
 			g.values[i] = c.Value(column)
 		}
+		g.values[i] = tidy(g.values[i])
 	}
 	start := g.s.Interval.floor(c.Start)
 	if !g.s.Spread || !g.s.Interval.next(start).Before(c.End) {
@@ -115,6 +123,14 @@ func (g *Grouper) Add(c *Charge) error {
 		return nil
 	}
 	return g.spread(c)
+}
+
+// tidy is a value as it may leave: valid UTF-8, and not longer than a dimension may be.
+func tidy(s string) string {
+	if len(s) > maxValue {
+		s = s[:maxValue]
+	}
+	return strings.ToValidUTF8(s, "")
 }
 
 // spread divides a charge over its intervals by the time that falls into each, exactly.

@@ -142,8 +142,11 @@ type product struct {
 	cost, price, quantity int
 }
 
-// maxMemo bounds the memories of times and tags within one file.
-const maxMemo = 10_000
+// maxMemo bounds the memories of times and tags within one file, maxMemoText the texts in them.
+const (
+	maxMemo     = 10_000
+	maxMemoText = 2048
+)
 
 // NewScanner looks at the header of a source. A file that is not FOCUS Cost and Usage is refused.
 func NewScanner(source Source) (*Scanner, error) {

@@ -52,17 +52,29 @@ type csvSource struct {
 	reader  *csv.Reader
 	tail    *tailReader
 	columns []string
+	line    int // of the last row
 }
 
-// tailReader remembers the last byte and whether the end was reached.
+// maxRow is how many bytes a row may have. Without a bound a forgotten quote would bring the rest of the file into memory.
+const maxRow = 1 << 20
+
+var errRowTooLong = fmt.Errorf("row is longer than %d bytes: is a quote missing?", maxRow)
+
+// tailReader remembers the last byte and whether the end was reached, and ends a row that is too long.
 type tailReader struct {
 	r    io.Reader
 	last byte
 	err  error
+	row  int // bytes read since the row began
 }
 
 func (t *tailReader) Read(p []byte) (int, error) {
+	if t.row > maxRow {
+		t.err = errRowTooLong
+		return 0, errRowTooLong
+	}
 	n, err := t.r.Read(p)
+	t.row += n
 	if n > 0 {
 		t.last = p[n-1]
 	}
@@ -84,6 +96,7 @@ func OpenCSV(r io.Reader) (Source, error) {
 	if err != nil {
 		return nil, s.failure(err)
 	}
+	s.line, _ = s.reader.FieldPos(0)
 	seen := map[string]bool{}
 	for i, name := range header {
 		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
@@ -102,15 +115,20 @@ func (s *csvSource) Columns() []string { return s.columns }
 func (s *csvSource) Position(i int) (int, int) { return s.reader.FieldPos(i) }
 
 func (s *csvSource) Next() ([]string, error) {
+	s.tail.row = 0
 	row, err := s.reader.Read()
 	if err != nil {
 		return nil, s.failure(err)
 	}
+	s.line, _ = s.reader.FieldPos(0)
 	return row, nil
 }
 
 // failure tells a file that is cut from one that is wrong: a cut one breaks in its last line, which has no end.
 func (s *csvSource) failure(err error) error {
+	if errors.Is(s.tail.err, errRowTooLong) {
+		return &Refused{Line: s.line + 1, Column: 1, Reason: errRowTooLong.Error()}
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}

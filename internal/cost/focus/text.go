@@ -33,7 +33,7 @@ func (s *Scanner) time(text string) (time.Time, error) {
 			continue
 		}
 		t = t.UTC()
-		if len(s.times) < maxMemo {
+		if len(s.times) < maxMemo && len(text) <= maxMemoText {
 			s.times[strings.Clone(text)] = t
 		}
 		return t, nil
@@ -50,7 +50,7 @@ func (s *Scanner) tags(text string) *tagSet {
 		return tags
 	}
 	tags := parseTags(text)
-	if len(s.tagCache) < maxMemo {
+	if len(s.tagCache) < maxMemo && len(text) <= maxMemoText {
 		s.tagCache[strings.Clone(text)] = tags
 	}
 	return tags

@@ -58,13 +58,13 @@ var (
 // storage_gb_watts, network_kwh_gib, embodied_g_hour (of a whole machine).
 func ReadCarbonCSV(r io.Reader) (*CarbonSheet, error) {
 	s := &CarbonSheet{}
-	return s, s.reader().csv(r)
+	return whole(s, s.reader().csv(r))
 }
 
 // ReadCarbonYAML reads a sheet as a list of objects with the columns of ReadCarbonCSV.
 func ReadCarbonYAML(r io.Reader) (*CarbonSheet, error) {
 	s := &CarbonSheet{}
-	return s, s.reader().yaml(r)
+	return whole(s, s.reader().yaml(r))
 }
 
 func (s *CarbonSheet) reader() *reader {

@@ -68,13 +68,13 @@ var errNoPrice = errors.New("a row needs a price")
 // or any word), cpu_core_hour, ram_gib_hour, gpu_hour, storage_gb_hour, instance_hour, network_gib. Empty cells match everything, or fall back.
 func ReadCSV(r io.Reader) (*Sheet, error) {
 	s := &Sheet{}
-	return s, s.reader().csv(r)
+	return whole(s, s.reader().csv(r))
 }
 
 // ReadYAML reads a sheet as a list of objects with the columns of ReadCSV.
 func ReadYAML(r io.Reader) (*Sheet, error) {
 	s := &Sheet{}
-	return s, s.reader().yaml(r)
+	return whole(s, s.reader().yaml(r))
 }
 
 func (s *Sheet) reader() *reader { return &reader{kind: "price sheet", columns: columns, add: s.add} }

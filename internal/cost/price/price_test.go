@@ -78,11 +78,13 @@ func TestBrokenSheetsAreRefusedWithTheirLine(t *testing.T) {
 		"from,cpu_core_hour\n,-1\n":     "must not be negative",
 		"from,cpu_core_hour\n,\n":       "needs a price",
 		"from,cpu_core_hour\n1,2,3\n":   "line 2",
+		"from,cpu_core_hour\n":          "no rows",
 	} {
 		_, err := price.ReadCSV(strings.NewReader(text))
 		assert.ErrorContains(t, err, says, text)
 	}
 	for text, says := range map[string]string{
+		"# nothing yet\n":          "no rows",
 		"- {colour: 1}":            `line 1: unknown key "colour"`,
 		"- [1]":                    "line 1",
 		"x: [":                     "price sheet",

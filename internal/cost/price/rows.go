@@ -89,6 +89,22 @@ func parseAmounts(cell func(string) string, to map[string]**money.Amount) (bool,
 	return some, nil
 }
 
+var errNoRows = errors.New("sheet has no rows")
+
+// whole is a sheet that was read without an error and says something: a file that is just being written may be empty.
+func whole[S interface {
+	*Sheet | *CarbonSheet
+	Len() int
+}](s S, err error) (S, error) {
+	if err == nil && s.Len() == 0 {
+		err = errNoRows
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // reader reads the rows of one kind of sheet.
 type reader struct {
 	kind    string
