@@ -163,6 +163,12 @@ func (s *metricSet) status(st *slo.Status) {
 	if st.ThresholdError != nil {
 		s.gauge(st, "slo.threshold.error", "1", "How far the compliance may be off because the threshold cuts a bucket of a histogram.", *st.ThresholdError)
 	}
+	if st.Latency != nil {
+		for _, q := range st.Latency.Quantiles {
+			a := s.gauge(st, "slo.latency", "s", "The duration that a share of the events did not exceed, within 1 %, over the last one to two alerting windows.", q.Seconds)
+			a.PutDouble("slo.quantile", q.Share)
+		}
+	}
 	for _, b := range st.BurnRates {
 		if b.Rate == nil {
 			continue

@@ -147,6 +147,7 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 			}
 		}
 	}
+	e.addDurationsLocked(g, entry.durations)
 	for _, s := range entry.sampled {
 		if len(e.freezes) == 0 || !e.excludedLocked(o, g, s.start) {
 			o.addSampled(g, s)

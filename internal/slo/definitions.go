@@ -50,6 +50,7 @@ type group struct {
 	contributors contributors
 	pending      []sliceCounts // not yet emitted
 	standing     standing      // what is usual
+	durations    *durations    // how long events took; nil until it is known
 	inflight     []sliceCounts // emitted, and not yet delivered or returned; in order
 	dirty        bool          // changed since the last snapshot
 	stored       bool          // listed in the stored index

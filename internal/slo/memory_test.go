@@ -33,6 +33,11 @@ func heavy(t testing.TB, o Objective, groups int, sampled bool) *Engine {
 				entry.AddSampled(tally.Slice(now), true, 7*One)
 				entry.AddSampled(tally.Slice(now), false, 3*One)
 			}
+			if o.Indicator.Kind == IndicatorLatency {
+				for ns := 1; at > 31*Day-3*time.Hour && ns < 1<<40; ns *= 2 {
+					entry.AddDuration(tally.Slice(now), BucketOf(int64(ns)), One)
+				}
+			}
 			for a := range uint8(4) {
 				entry.AddContribution(tally.Intern(a, fmt.Sprint(g, now%100)), 0, One)
 			}
@@ -58,6 +63,8 @@ func TestAGroupStaysWithinItsMemory(t *testing.T) {
 	month.Calendar = &Calendar{Start: "2026-01-01", Zone: "Europe/Berlin", Every: 1, Unit: UnitMonth}
 	events := testObjective("o", "route")
 	events.Calendar = month.Calendar
+	latency := testObjective("o", "route")
+	latency.Indicator = Indicator{Kind: IndicatorLatency, Latency: time.Second}
 	for _, c := range []struct {
 		what      string
 		objective Objective
@@ -65,6 +72,8 @@ func TestAGroupStaysWithinItsMemory(t *testing.T) {
 	}{
 		{"events, rolling 30 days", testObjective("o", "route"), 64},
 		{"events head-sampled, rolling 30 days", testObjective("o", "route"), 64},
+		{"latency, rolling 30 days", latency, 64},
+		{"latency head-sampled, rolling 30 days", latency, 64},
 		{"events, a calendar month", events, 64},
 		{"timeslices of a minute, rolling 30 days", minutes(MethodTimeslices), 64},
 		{"timeslices of a minute, a calendar month", month, 64},

@@ -106,6 +106,7 @@ func (e *Engine) statusLocked(o *objective, g *group) Status {
 		s.ThresholdError = &bound
 	}
 	s.Maintenance = e.frozenLocked(o, g, e.now)
+	s.Latency = g.durations.latency(at, e.generation())
 	s.State = e.stateLocked(known, s)
 	return s
 }

@@ -50,6 +50,8 @@ type Status struct {
 	// ThresholdError is how far Compliance may be off because a threshold cuts a bucket of a histogram; absent without histograms, 0 where the
 	// threshold is an edge.
 	ThresholdError *float64 `json:"threshold_error,omitempty"`
+	// Latency holds quantiles of how long events took, of objectives on the latency of spans.
+	Latency *Latency `json:"latency,omitempty"`
 	// Coverage is the share of the window that was observed, in [0, 1].
 	Coverage float64 `json:"coverage"`
 	// BurnRates holds one entry per alerting window, longest last.

@@ -18,6 +18,9 @@ const maxValueBytes = 256
 // maxScannedParts is how many contributor values of an entry are searched one by one; beyond, an index finds them.
 const maxScannedParts = 16
 
+// maxKeptDurations is up to how many durations the memory of an entry is kept between batches.
+const maxKeptDurations = 1024
+
 // Tally collects what one batch adds to the book. Nothing of it counts until Commit, so a batch that could not be delivered is
 // simply thrown away. A tally belongs to one goroutine; Reset makes it ready for the next batch.
 type Tally struct {
@@ -71,6 +74,7 @@ type Entry struct {
 	at        int
 	exemplars exemplars
 	sampled   []sampled
+	durations []duration
 	parts     []part                 // of the contributor values seen, in order of appearance
 	partAt    map[ContributionID]int // where they are in parts, once there are many
 }
@@ -98,6 +102,9 @@ func (t *Tally) Reset() {
 		e.exemplars = e.exemplars[:0]
 		e.parts = e.parts[:0]
 		e.sampled = e.sampled[:0]
+		if e.durations = e.durations[:0]; cap(e.durations) > maxKeptDurations {
+			e.durations = nil
+		}
 		clear(e.partAt)
 	}
 	t.touched = t.touched[:0]

@@ -88,6 +88,9 @@ func (p *tracesProcessor) judgeSpan(ctx context.Context, j *judge, rs ptrace.Res
 			why = spread
 			continue
 		}
+		if a.rule.latency > 0 && p.counting() {
+			a.entry.AddDuration(j.tally.Slice(at), slo.BucketOf(duration), weight)
+		}
 		applied = true
 		if bad {
 			j.badNames = append(j.badNames, a.rule.name)
