@@ -49,6 +49,7 @@ type optimizationExtension struct {
 	// publishing orders the ledger and the store: a record enters both or none. ledger is nil when it cannot be trusted to go on.
 	publishing sync.Mutex
 	ledger     *ledger
+	cited      citations
 
 	client   storage.Client
 	statuses []slo.StatusReader
@@ -210,6 +211,7 @@ func (e *optimizationExtension) publish(ctx context.Context, envelope signal.Env
 	if err != nil {
 		return signal.Envelope{}, "storage_failed", err
 	}
+	e.cited.add(&recorded, e.clock())
 	if err := e.store.Put(recorded); err != nil {
 		// It is in the ledger, which is what counts; only the view lacks it.
 		e.log.Warn("signal is in the ledger but not shown", zap.String("id", recorded.ID), zap.Error(err))

@@ -93,6 +93,16 @@ func (x *sloExtension) ProtectedAttributes() []string {
 // Engine is the live book.
 func (x *sloExtension) Engine() *slo.Engine { return x.engine }
 
+// CitedTraces returns the traces that alerts named since a time, and those they would name now. The sampler keeps them.
+func (x *sloExtension) CitedTraces(since time.Time) [][16]byte {
+	cited := x.engine.Cited(since)
+	ids := make([][16]byte, len(cited))
+	for i, id := range cited {
+		ids[i] = id
+	}
+	return ids
+}
+
 // Statuses implements slo.StatusReader.
 func (x *sloExtension) Statuses() []slo.Status { return x.engine.Statuses() }
 

@@ -33,6 +33,11 @@ type Batch struct {
 	resource  facts
 	// attributes are those of one span that somebody may ask for.
 	attributes [][]byte
+	// fields is the span that is read.
+	fields spanFields
+	// more has an entry for each span where details are wanted, and links the IDs that they link to.
+	more  []spanMore
+	links []TraceID
 
 	// next is the first fragment that the engine has not taken yet.
 	next int
@@ -116,6 +121,7 @@ func (b *Batch) reset(data []byte) {
 	clear(b.index)
 	b.count, b.next, b.last, b.Errors = 0, 0, -1, 0
 	b.spans, b.groups, b.scratch = b.spans[:0], b.groups[:0], b.scratch[:0]
+	b.more, b.links = b.more[:0], b.links[:0]
 	clear(b.contexts)
 	b.contexts = b.contexts[:0]
 }
@@ -197,7 +203,7 @@ func (b *Batch) readResource(resource []byte, rs *resourceScope, p *Program) err
 	if len(p.slo) > 0 {
 		b.resource.services = append(b.resource.services, uint32(rs.service))
 	}
-	if rs.hasVersion && p.needsShape {
+	if rs.hasVersion && p.needsVersions {
 		b.resource.versions = append(b.resource.versions, uint32(mix(rs.service^mix(rs.version))))
 	}
 	return nil
@@ -290,13 +296,18 @@ type spanFields struct {
 	flags      uint64
 	status     uint64
 	hasParent  bool
+
+	spanID, parentID []byte
+	// links and events are there only where they are wanted.
+	links, events [][]byte
 }
 
 func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p *Program, conditions Conditions) error {
-	var s spanFields
+	s := &b.fields
+	*s = spanFields{links: s.links[:0], events: s.events[:0]}
 	// Attributes can only be looked at once the trace is known, and pdata writes its ID last.
 	b.attributes = b.attributes[:0]
-	asked := len(p.keyed) > 0
+	asked := len(p.keyed) > 0 || p.needsVersions
 	for pos := 0; pos < len(data); {
 		// Most of a span is short attributes. Those that nobody asks for are stepped over.
 		if pos+2 < len(data) && data[pos] == fieldSpanAttributes<<3|wireBytes && data[pos+1] < 0x80 {
@@ -317,6 +328,10 @@ func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p
 			b.attributes = append(b.attributes, f.data)
 		case f.num == fieldSpanTraceID && f.typ == wireBytes && len(f.data) == 16:
 			s.id, s.idAt, s.idEnd = f.data, pos, next
+		case f.num == fieldSpanLinks && p.needsLinks:
+			s.links = append(s.links, f.data)
+		case f.num == fieldSpanEvents && p.needsVersions:
+			s.events = append(s.events, f.data)
 		default:
 			s.take(&f)
 		}
@@ -329,8 +344,14 @@ func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p
 	for _, kv := range b.attributes {
 		b.readAttribute(frag, kv, p)
 	}
-	b.addSpan(frag, base, data, &s, rs)
-	frag.readSpan(&s, rs, p)
+	b.addSpan(frag, base, data, s, rs)
+	if p.needsMore() {
+		b.noteMore(s, rs)
+	}
+	if p.needsVersions {
+		frag.readVariants(b.attributes, s.events)
+	}
+	frag.readSpan(s, rs, p)
 	for i := range p.conditions {
 		l := &p.conditions[i]
 		if frag.facts.bits.has(l.slot) || frag.facts.bits.has(l.slot+1) {
@@ -352,8 +373,10 @@ func (s *spanFields) take(f *field) {
 	switch f.num {
 	case fieldSpanTraceState:
 		s.state = f.data
+	case fieldSpanID:
+		s.spanID = f.data
 	case fieldSpanParentID:
-		s.hasParent = len(f.data) > 0
+		s.hasParent, s.parentID = len(f.data) > 0, f.data
 	case fieldSpanName:
 		s.name = f.data
 	case fieldSpanKind:
@@ -483,12 +506,10 @@ func (f *fragment) readSpan(s *spanFields, rs *resourceScope, p *Program) {
 	if !s.hasParent {
 		facts.flags |= factRoot
 	}
-	operation := name ^ rs.service*31 ^ s.kind<<32
 	if s.status == 2 {
 		facts.flags |= factError
-		operation = ^operation
 	}
-	key := uint32(mix(operation))
+	key := operationOf(name, rs.service, s)
 	facts.operations = addOperation(facts.operations, key)
 	if p.durations != nil {
 		facts.slowness = max(facts.slowness, p.durations.slowness(key, s.start, s.end))
@@ -519,6 +540,15 @@ func (f *fragment) readSpan(s *spanFields, rs *resourceScope, p *Program) {
 	if ts.HasThreshold {
 		facts.flags |= factThreshold
 	}
+}
+
+// operationOf identifies an operation: service, span name, kind, failed or not.
+func operationOf(name, service uint64, s *spanFields) uint32 {
+	operation := name ^ service*31 ^ s.kind<<32
+	if s.status == 2 {
+		operation = ^operation
+	}
+	return uint32(mix(operation))
 }
 
 // readMark notes that an objective counted the span as bad.

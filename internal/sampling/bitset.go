@@ -16,6 +16,15 @@ func (s *bitset) has(i int) bool {
 	return word < len(s.high) && s.high[word]>>(i%64)&1 != 0
 }
 
+func (s *bitset) hasAll(all []int) bool {
+	for _, i := range all {
+		if !s.has(i) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *bitset) set(i int) {
 	if i < 64 {
 		s.low |= 1 << i

@@ -72,6 +72,9 @@ type budget struct {
 	fresh   int
 	history []priced
 	sorted  []priced
+
+	// learned is what learning policies mark traces with.
+	learned fact
 }
 
 type priced struct {
@@ -94,7 +97,7 @@ const (
 // carry is how much of a second's budget may be saved up for later.
 const carry = 0.05
 
-func newBudget(b Budget) *budget { return &budget{Budget: b, level: math.Inf(1)} }
+func newBudget(b Budget) *budget { return &budget{Budget: b, level: math.Inf(1), learned: factLearned} }
 
 // weigh says what a trace is worth: its class, times the square of how slow its slowest span is for its operation, times how long it took,
 // over the square of its cost. With squares, most of a budget goes to what has the most worth for its cost, and yet everything has a chance.
@@ -105,7 +108,7 @@ func (b *budget) weigh(t *trace) float64 {
 		w = weightSLO
 	case t.has(factError):
 		w = weightError
-	case t.has(factLearned):
+	case t.has(b.learned):
 		w = weightLearned
 	}
 	if t.has(factNewShape) {
@@ -186,6 +189,10 @@ func (b *budget) settle(group []verdict, now time.Time) {
 		v := &group[i]
 		v.weight = b.weigh(v.t)
 		p := priced{priorityOf(v), b.cost(v.t), now}
+		if v.certain {
+			b.tokens -= p.cost
+			continue
+		}
 		// Whether a trace gets credit does not depend on its randomness, so it goes out as certain to be kept.
 		if v.t.has(factNewShape) && b.newShapes < fewNewShapes && b.debt < credit {
 			v.certain = true

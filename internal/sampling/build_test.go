@@ -24,6 +24,10 @@ type testSpan struct {
 	bad        bool
 	start, end uint64
 	payload    int
+	// span and parent, when set, are IDs; link is a trace, variant that of the flag "checkout-v2".
+	span, parent byte
+	link         uint64
+	variant      string
 }
 
 func idOf(n uint64) (id TraceID) {
@@ -39,7 +43,18 @@ func stringAttribute(key, value string) []byte {
 
 func (s *testSpan) encode() []byte {
 	b := appendBytesField(nil, fieldSpanTraceID, s.id[:])
-	b = appendBytesField(b, 2, s.id[8:])
+	if s.span > 0 {
+		b = appendBytesField(b, fieldSpanID, []byte{s.span, 0, 0, 0, 0, 0, 0, 1})
+	} else {
+		b = appendBytesField(b, fieldSpanID, s.id[8:])
+	}
+	if s.parent > 0 {
+		b = appendBytesField(b, fieldSpanParentID, []byte{s.parent, 0, 0, 0, 0, 0, 0, 1})
+	}
+	if s.link > 0 {
+		link := idOf(s.link)
+		b = appendBytesField(b, fieldSpanLinks, appendBytesField(nil, fieldLinkTraceID, link[:]))
+	}
 	if s.state != "" {
 		b = appendBytesField(b, fieldSpanTraceState, []byte(s.state))
 	}
@@ -53,6 +68,11 @@ func (s *testSpan) encode() []byte {
 		yes := appendBytesField(nil, fieldKeyValueKey, []byte("slo.bad"))
 		yes = appendBytesField(yes, fieldKeyValueValue, []byte{fieldAnyBool<<3 | wireVarint, 1})
 		b = appendBytesField(b, fieldSpanAttributes, yes)
+	}
+	if s.variant != "" {
+		event := appendBytesField(nil, fieldEventAttributes, stringAttribute("feature_flag.key", "checkout-v2"))
+		event = appendBytesField(event, fieldEventAttributes, stringAttribute("feature_flag.result.variant", s.variant))
+		b = appendBytesField(b, fieldSpanEvents, event)
 	}
 	if s.payload > 0 {
 		value := make([]byte, s.payload)

@@ -129,31 +129,74 @@ func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
 		e.learn(c.t, now)
 	}
 	e.program.prepare(group, now, e.settings.FirstMatch)
+	outcomes := e.outcomes(group)
+	trial := e.try(group, now)
 	var kept []verdict
 	for i := range group {
-		c := &group[i]
-		o := e.program.decide(c.t, &c.d, e.settings.FirstMatch, e.stats.visitor(c.t))
+		c, o := &group[i], outcomes[i]
 		if o.decision != Sampled {
+			trial.score(e, c.t, false)
 			e.stats.decided(o.decision)
 			e.finish(c.t, now, decidedTrace{policy: o.policy, lane: -1})
 			continue
 		}
-		v := verdict{candidate: *c, outcome: o, chance: e.program.chanceOf(c.t, &c.d, e.settings.FirstMatch), random: c.d.shared, weight: 1}
-		if v.known && !v.natural {
-			v.random = spread(v.t.id, v.threshold)
-		}
-		kept = append(kept, v)
+		kept = append(kept, e.verdictOf(c, o))
 	}
 	if e.budget != nil {
-		kept = e.thin(kept, now)
+		kept = e.thin(kept, now, trial)
 	}
 	for i := range kept {
 		k := &kept[i]
+		trial.score(e, k.t, true)
 		e.stats.decided(Sampled)
+		e.pinLinks(k.t, now)
 		e.keep(k, now, out)
 	}
 	e.shrink()
 	clear(group)
+}
+
+// outcomes asks the policies about each trace of a group. Traces that are pinned are kept unless a drop policy says otherwise.
+func (e *Engine) outcomes(group []candidate) []outcome {
+	outcomes := make([]outcome, len(group))
+	var kept map[TraceID]bool
+	if e.program.needsLinks {
+		kept = make(map[TraceID]bool)
+	}
+	for i := range group {
+		c := &group[i]
+		o := e.program.decide(c.t, &c.d, e.settings.FirstMatch, e.stats.visitor(c.t))
+		if o.decision != Dropped && c.t.has(factPinned) {
+			o.decision = Sampled
+		}
+		if outcomes[i] = o; kept != nil {
+			kept[c.t.id] = o.decision == Sampled
+		}
+	}
+	e.linkGroup(group, kept, func(i int) bool {
+		c := &group[i]
+		o := e.program.decide(c.t, &c.d, e.settings.FirstMatch, func(int, Decision) {})
+		if o.decision == Sampled {
+			outcomes[i] = o
+		}
+		return o.decision == Sampled
+	})
+	return outcomes
+}
+
+// verdictOf completes the outcome of a kept trace.
+func (e *Engine) verdictOf(c *candidate, o outcome) verdict {
+	v := verdict{candidate: *c, outcome: o, random: c.d.shared, weight: 1}
+	if c.t.has(factPinned) {
+		// Whether a trace is cited does not depend on its randomness, so it goes out as certain to be kept.
+		v.certain, v.chance = true, chance{known: true, natural: true}
+		return v
+	}
+	v.chance = e.chanceOf(c.t, &c.d)
+	if v.known && !v.natural {
+		v.random = spread(v.t.id, v.threshold)
+	}
+	return v
 }
 
 // followOthers decides what another engine has decided already the same way, and returns the rest.
@@ -193,13 +236,11 @@ type verdict struct {
 // learn works out the facts that depend on other traces.
 func (e *Engine) learn(t *trace, now time.Time) {
 	e.readLogs(t)
-	for _, l := range e.program.learners {
-		if l.learner.learn(t, now) {
-			t.bits.set(l.slot)
-			if l.notable {
-				t.flags |= factLearned
-			}
-		}
+	e.learnLinks(t)
+	e.learnStructure(t, now)
+	e.program.learn(t, now)
+	if e.trial != nil {
+		e.trial.program.learn(t, now)
 	}
 	if len(e.burning) > 0 && len(e.program.burning) > 0 &&
 		slices.ContainsFunc(t.services, func(s uint32) bool { return slices.Contains(e.burning, s) }) {
@@ -208,6 +249,16 @@ func (e *Engine) learn(t *trace, now time.Time) {
 		}
 	}
 	e.firstOfShape(t)
+}
+
+// learn asks the learning policies.
+func (p *Program) learn(t *trace, now time.Time) {
+	for _, l := range p.learners {
+		if l.learner.learn(t, now) {
+			t.bits.set(l.slot)
+			t.flags |= l.notable
+		}
+	}
 }
 
 // severityError is the first severity number of OpenTelemetry's range ERROR.
@@ -231,29 +282,35 @@ func (e *Engine) readLogs(t *trace) {
 
 // unlearn takes back that a trace stood for its shape or route, when the budget did not let it.
 func (e *Engine) unlearn(t *trace) {
-	for _, l := range e.program.learners {
-		if c, ok := l.learner.(*counter); ok && t.bits.has(l.slot) {
-			c.unlearn(t)
-		}
-	}
+	e.program.unlearn(t)
 	if t.has(factNewShape) {
 		delete(e.shapes, t.shape())
 	}
 }
 
+func (p *Program) unlearn(t *trace) {
+	for _, l := range p.learners {
+		if c, ok := l.learner.(*counter); ok && t.bits.has(l.slot) {
+			c.unlearn(t)
+		}
+	}
+}
+
 // thin applies the budget to what the policies keep.
-func (e *Engine) thin(kept []verdict, now time.Time) []verdict {
+func (e *Engine) thin(kept []verdict, now time.Time, trial *trialGroup) []verdict {
 	e.budget.settle(kept, now)
 	within := kept[:0]
 	for i := range kept {
-		if v := &kept[i]; e.budget.admits(v) {
+		v := &kept[i]
+		if e.budget.admits(v) {
 			within = append(within, *v)
 			continue
 		}
+		trial.score(e, v.t, false)
 		e.stats.OverBudget++
-		e.unlearn(kept[i].t)
+		e.unlearn(v.t)
 		e.stats.decided(NotSampled)
-		e.finish(kept[i].t, now, decidedTrace{policy: -1, lane: -1})
+		e.finish(v.t, now, decidedTrace{policy: -1, lane: -1})
 	}
 	return within
 }
@@ -296,7 +353,7 @@ func (e *Engine) forget(t *trace) {
 	delete(e.traces, t.id)
 	e.unlink(t)
 	e.unschedule(t)
-	e.store.bytes -= int64(cap(t.refs))*16 + t.listBytes()
+	e.store.bytes -= int64(cap(t.refs))*16 + t.listBytes() + t.more.bytes()
 	for _, r := range t.refs {
 		e.store.release(r)
 	}
@@ -307,7 +364,7 @@ func (e *Engine) forget(t *trace) {
 func (e *Engine) rank(t *trace) int {
 	e.readLogs(t)
 	switch {
-	case t.has(factError | factSLOBad):
+	case t.has(factError | factSLOBad | factPinned):
 		return 2
 	case e.firstOfShape(t):
 		return 1
@@ -364,9 +421,11 @@ func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
 // then any. Valuable ones on the way are moved, unless just places are needed.
 //
 // Valuable traces that the policies are sure to keep lose nothing by an early decision, since what they still send follows it: when they
-// crowd the others, they go first.
+// crowd the others, they go first. Moving means unpacking, so where there are many of value, only some of them are moved.
 func (e *Engine) pick(size int, places bool) []candidate {
 	crowd := max(size, len(e.traces)/4)
+	var readers segmentReaders
+	moves := max(16, size/4)
 	for rank := 0; rank <= 2; rank++ {
 		group, sure := e.group[:0], []candidate(nil)
 		left := len(e.traces)
@@ -381,8 +440,9 @@ func (e *Engine) pick(size int, places bool) []candidate {
 				}
 				fallthrough
 			default:
-				if !places && !t.has(factMoved) {
-					e.move(t)
+				if !places && moves > 0 && !t.has(factMoved) {
+					moves--
+					e.move(t, &readers)
 				}
 			}
 			t = next
@@ -408,7 +468,7 @@ func (e *Engine) sure(t *trace) bool {
 }
 
 // move rewrites a trace into the open segment.
-func (e *Engine) move(t *trace) {
+func (e *Engine) move(t *trace, readers *segmentReaders) {
 	t.flags |= factMoved
 	views := make([]view, len(t.refs))
 	for i, r := range t.refs {
@@ -417,9 +477,8 @@ func (e *Engine) move(t *trace) {
 	old := t.refs
 	e.store.bytes -= int64(cap(old)) * 16
 	t.refs = nil
-	var r reader
 	for i := range views {
-		data, err := r.read(&views[i])
+		data, err := readers.read(&views[i])
 		if err != nil {
 			continue
 		}

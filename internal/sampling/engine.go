@@ -15,7 +15,9 @@ import (
 type Settings struct {
 	// DecisionWait is how long a trace waits, counted from its first span; WaitAfterRoot, when positive, how long once its root span is in.
 	DecisionWait, WaitAfterRoot time.Duration
-	// Tick is the grain of the two.
+	// WaitAfterComplete, when positive, is how long a trace still waits once it has the structure of a complete one.
+	WaitAfterComplete time.Duration
+	// Tick is the grain of the three.
 	Tick time.Duration
 	// MaxTraces bounds the waiting traces; at the bound the least valuable are decided, or, with Block, nothing more is taken.
 	MaxTraces int
@@ -34,6 +36,8 @@ type Settings struct {
 	KeptDetails int
 	// Budget thins what the policies keep; zero for no budget.
 	Budget Budget
+	// Trial is how the policies on trial are run, when the program has some.
+	Trial Trial
 	// Decisions, when set, replaces a memory of Remembered and KeptDetails: engines that share one follow each other's decisions.
 	Decisions *Decisions
 	// Logs, when set, learns what is decided, and tells which traces have logs of errors.
@@ -66,6 +70,8 @@ type trace struct {
 	due              int64
 	refs             []ref
 	decided          bool
+	// more is nil unless details are wanted.
+	more *details
 }
 
 // Engine holds waiting traces and decides them. Calls must be serialised.
@@ -86,6 +92,12 @@ type Engine struct {
 	budget  *budget
 	shapes  map[uint64]struct{}
 	burning []uint32
+	// pins are traces that are awaited, to be kept.
+	pins       map[TraceID]pin
+	pinsSwept  time.Time
+	structures structures
+	// trial is nil unless there are policies on trial.
+	trial *trial
 	// pending is the memory of output that is not delivered yet, detached the part of it that is not in the store.
 	pending, detached int64
 	stats             Stats
@@ -107,6 +119,7 @@ func New(settings Settings, program *Program, now time.Time) (*Engine, error) {
 		origin:   now,
 		decided:  settings.Decisions,
 		shapes:   make(map[uint64]struct{}),
+		pins:     make(map[TraceID]pin),
 		stats:    newStats(program),
 	}
 	if e.decided == nil {
@@ -114,9 +127,16 @@ func New(settings Settings, program *Program, now time.Time) (*Engine, error) {
 	}
 	e.decided.engines.Add(1)
 	program.splitResources = settings.SpanIngest
+	program.followsStructure = settings.WaitAfterComplete > 0 && !settings.SpanIngest
 	if settings.Budget.enabled() {
 		e.budget = newBudget(settings.Budget)
 		program.durations = &operations{}
+	}
+	if program.trial != nil {
+		e.trial = newTrial(settings.Trial, program.trial)
+		if e.trial.budget != nil {
+			program.durations = &operations{}
+		}
 	}
 	return e, nil
 }
@@ -126,7 +146,8 @@ func (e *Engine) Len() int { return len(e.traces) }
 
 // Bytes is the memory that waiting traces, remembered decisions and pending output take.
 func (e *Engine) Bytes() int64 {
-	return e.store.bytes + int64(len(e.traces))*traceOverhead + int64(e.peak-len(e.traces))*mapSlot + e.decided.bytes() + e.detached + int64(len(e.shapes))*24
+	return e.store.bytes + int64(len(e.traces))*traceOverhead + int64(e.peak-len(e.traces))*mapSlot + e.decided.bytes() + e.detached +
+		int64(len(e.shapes))*24 + int64(len(e.pins))*pinBytes + e.structures.bytes()
 }
 
 // Pending is the output decided but not yet delivered, in bytes.
@@ -212,6 +233,7 @@ func (e *Engine) admit(id TraceID, now time.Time) *trace {
 	e.link(t)
 	e.stats.New++
 	e.schedule(t, e.tickOf(now, e.settings.DecisionWait))
+	e.meetPin(t, now)
 	return t
 }
 
@@ -249,6 +271,11 @@ func (e *Engine) unschedule(t *trace) {
 		t.dueNext.duePrev = t.duePrev
 	}
 	t.duePrev, t.dueNext = nil, nil
+}
+
+func (e *Engine) reschedule(t *trace, tick int64) {
+	e.unschedule(t)
+	e.schedule(t, tick)
 }
 
 func (e *Engine) link(t *trace) {
@@ -291,13 +318,13 @@ func (e *Engine) extend(t *trace, b *Batch, frag *fragment, now time.Time, out *
 		return
 	}
 	e.write(t, b, frag)
+	e.followDetails(t, b, frag, now)
 	if e.settings.SpanIngest && e.decideAtIngest(t, b, frag, now, out) {
 		return
 	}
 	if e.settings.WaitAfterRoot > 0 && frag.facts.has(factRoot) && !hadRoot {
 		if tick := e.tickOf(now, e.settings.WaitAfterRoot); tick < t.due {
-			e.unschedule(t)
-			e.schedule(t, tick)
+			e.reschedule(t, tick)
 		}
 	}
 }

@@ -121,6 +121,9 @@ func (n *node) evaluate(t *trace, d *draw) Decision {
 	case KindComposite:
 		r, _ := n.composite(t, d)
 		return r
+	case KindRules:
+		r, _ := n.firstRule(t, d)
+		return r
 	}
 	return sampledIf(t.bits.has(n.slot) != n.invert)
 }
@@ -249,8 +252,11 @@ func (p *Program) decide(t *trace, d *draw, firstMatch bool, visit func(policy i
 		}
 		if out.decision != Sampled {
 			out.decision, out.policy = Sampled, index
-			if n.kind == KindComposite {
+			switch n.kind {
+			case KindComposite:
 				_, out.lane = n.composite(t, d)
+			case KindRules:
+				_, out.lane = n.firstRule(t, d)
 			}
 		}
 		if firstMatch || visit == nil {

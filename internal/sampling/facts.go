@@ -22,6 +22,11 @@ const (
 	factNewShape
 	// factLearned marks a trace that a learning policy picked out.
 	factLearned
+	// factPinned marks a trace that is cited elsewhere, factLinked one that is linked with a kept trace.
+	factPinned
+	factLinked
+	// factNoted marks a trace that a learning policy of a dry run picked out.
+	factNoted
 )
 
 // maxOperations bounds the distinct operations a trace's shape is made of. Of more, those with the smallest hashes count, so that the

@@ -66,6 +66,24 @@ func (r *reader) unpack(v *view) ([]byte, error) {
 	return s2.Decode(r.raw[:cap(r.raw)], v.packed)
 }
 
+// segmentReaders remember the last few segments they unpacked, for traces whose spans lie in several. The zero value is ready.
+type segmentReaders struct {
+	readers [4]reader
+	oldest  int
+}
+
+func (s *segmentReaders) read(v *view) ([]byte, error) {
+	if v.packed != nil {
+		for i := range s.readers {
+			if r := &s.readers[i]; len(r.packed) > 0 && &r.packed[0] == &v.packed[0] {
+				return r.read(v)
+			}
+		}
+	}
+	s.oldest = (s.oldest + 1) % len(s.readers)
+	return s.readers[s.oldest].read(v)
+}
+
 // Writer turns kept traces into an OTLP request.
 type Writer struct {
 	// Apart gives each trace ResourceSpans of its own; otherwise traces share them.

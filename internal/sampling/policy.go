@@ -38,6 +38,8 @@ const (
 	KindChange
 	KindDynamic
 	KindLogSeverity
+	KindRules
+	KindLinked
 )
 
 // Policy describes one policy. Which fields matter depends on Kind.
@@ -70,6 +72,8 @@ type Policy struct {
 	Goal float64
 	// Condition is the number that Conditions.Match gets for a Condition policy.
 	Condition int
+	// Rules are those of a Rules policy, in order.
+	Rules []Rule
 	// Sub are the parts of And, Not (one), Drop and Composite; Shares are the spans per second of each part of a Composite.
 	Sub    []Policy
 	Shares []int64
@@ -102,6 +106,7 @@ type node struct {
 	sub     []*node
 	lanes   []*limiter
 	dynamic *dynamicRates
+	rules   []rule
 }
 
 // leaf is a test of single spans and resources, made while they arrive.
@@ -125,8 +130,8 @@ type learner interface {
 type learnedSlot struct {
 	slot    int
 	learner learner
-	// notable facts weigh in the budget.
-	notable bool
+	// notable is what the trace is marked with, which weighs in the budget.
+	notable fact
 }
 
 // Program is a compiled set of policies. It holds the state of limiters and learners, so each Engine needs one of its own.
@@ -145,6 +150,7 @@ type Program struct {
 	learners   []learnedSlot
 	burning    []int
 	severities []leaf
+	linked     []int
 
 	salts      []string
 	thresholds []uint64
@@ -153,8 +159,12 @@ type Program struct {
 	monotone   bool
 	stateful   []string
 	slots      int
-	needsShape bool
 	needsBytes bool
+	// needsVersions, needsLinks and followsStructure tell what else of a trace somebody asks for.
+	needsVersions, needsLinks, followsStructure bool
+	// trial is a set of policies that is scored and decides nothing; tried marks one.
+	trial *Program
+	tried bool
 	// durations, where a budget has to choose, tells which spans are slow.
 	durations *operations
 	// splitResources makes each resource of a request a fragment of its own, which deciding at ingest looks at one by one.
@@ -170,19 +180,26 @@ type keyedLeaves struct {
 // Compile checks policies and turns them into a Program. Names must be set and unique.
 func Compile(policies []Policy) (*Program, error) {
 	p := &Program{monotone: true}
+	if err := p.compileAll(policies); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Program) compileAll(policies []Policy) error {
 	names := make(map[string]struct{}, len(policies))
 	for i := range policies {
 		policy := &policies[i]
 		if policy.Name == "" {
-			return nil, errors.New("policy name cannot be empty")
+			return errors.New("policy name cannot be empty")
 		}
 		if _, taken := names[policy.Name]; taken {
-			return nil, fmt.Errorf("duplicate policy name %q", policy.Name)
+			return fmt.Errorf("duplicate policy name %q", policy.Name)
 		}
 		names[policy.Name] = struct{}{}
 		n, stateful, err := p.compile(policy, false)
 		if err != nil {
-			return nil, fmt.Errorf("policy %q: %w", policy.Name, err)
+			return fmt.Errorf("policy %q: %w", policy.Name, err)
 		}
 		if stateful {
 			p.stateful = append(p.stateful, policy.Name)
@@ -196,7 +213,15 @@ func Compile(policies []Policy) (*Program, error) {
 			}
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// notable is what the learning policies mark traces with.
+func (p *Program) notable() fact {
+	if p.tried {
+		return factNoted
+	}
+	return factLearned
 }
 
 // Stateful names the policies whose verdict can change once more spans arrive or depends on other traces.
@@ -213,6 +238,9 @@ func (p *Program) Names() []string {
 	}
 	return names
 }
+
+// needsMore tells whether traces need details.
+func (p *Program) needsMore() bool { return p.needsLinks || p.followsStructure }
 
 func (p *Program) slot() int {
 	p.slots++
@@ -257,6 +285,14 @@ func (p *Program) compile(policy *Policy, underNot bool) (n *node, stateful bool
 		p.monotone = p.monotone && !underNot
 		p.needsBytes = p.needsBytes || policy.Kind == KindBytes
 		stateful = true
+	case KindRules:
+		stateful = true
+		err = p.compileRules(n, policy)
+		p.monotone = p.monotone && !underNot
+	case KindLinked:
+		n.slot = p.slot()
+		p.linked = append(p.linked, n.slot)
+		stateful, p.needsLinks = true, true
 	case KindAnd, KindNot, KindDrop, KindComposite:
 		stateful, err = p.compileSubs(n, policy, underNot)
 	default:
@@ -352,18 +388,17 @@ func (p *Program) compileLearned(n *node, policy *Policy) error {
 		p.burning = append(p.burning, n.slot)
 		return nil
 	case KindDiversity:
-		p.needsShape = true
-		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, shapeOf), true})
+		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, shapeOf), p.notable()})
 	case KindRare:
-		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, routeOf), true})
+		p.learners = append(p.learners, learnedSlot{n.slot, newCounter(policy, routeOf), p.notable()})
 	case KindSlow:
-		p.learners = append(p.learners, learnedSlot{n.slot, newSlowRoutes(policy), true})
+		p.learners = append(p.learners, learnedSlot{n.slot, newSlowRoutes(policy), p.notable()})
 	case KindChange:
-		p.needsShape = true
+		p.needsVersions = true
 		n.salt = -1
 		n.threshold = ThresholdOf(policy.Percent / 100)
 		p.thresholds = append(p.thresholds, n.threshold)
-		p.learners = append(p.learners, learnedSlot{n.slot, newChanges(policy), true})
+		p.learners = append(p.learners, learnedSlot{n.slot, newChanges(policy), p.notable()})
 	case KindLogSeverity:
 		least := policy.Min
 		if least <= 0 {
@@ -373,7 +408,7 @@ func (p *Program) compileLearned(n *node, policy *Policy) error {
 	case KindDynamic:
 		n.dynamic = newDynamicRates(policy)
 		p.dynamics = append(p.dynamics, n.dynamic)
-		p.learners = append(p.learners, learnedSlot{n.slot, n.dynamic, false})
+		p.learners = append(p.learners, learnedSlot{n.slot, n.dynamic, 0})
 	default:
 		return fmt.Errorf("unknown kind %d", policy.Kind)
 	}

@@ -7,6 +7,12 @@ import "time"
 // Tally counts what a policy decided alike.
 type Tally struct{ Traces, Spans, Bytes int64 }
 
+func (t *Tally) add(tr *trace) {
+	t.Traces++
+	t.Spans += int64(tr.spans)
+	t.Bytes += int64(tr.size)
+}
+
 // PolicyStats are the decisions of one policy, by Decision.
 type PolicyStats struct {
 	Name      string
@@ -34,6 +40,11 @@ type Stats struct {
 	// LateAges and RemovalAges are in seconds: since the decision, for late spans, and since arrival, for decided traces. They are counts
 	// by second; the last holds everything beyond.
 	LateAges, RemovalAges Ages
+	// EarlyComplete counts traces decided before their time because they had the structure of a complete one.
+	EarlyComplete int64
+	// Trial are the decisions of the policies on trial, and Scores what they come to beside those in force.
+	Trial  []PolicyStats
+	Scores Scores
 }
 
 // Ages counts by whole seconds.
@@ -46,21 +57,21 @@ func (a *Ages) add(d time.Duration) {
 }
 
 func newStats(p *Program) Stats {
-	s := Stats{}
+	return Stats{Policies: policyStats(p)}
+}
+
+func policyStats(p *Program) (stats []PolicyStats) {
 	for _, name := range p.Names() {
-		s.Policies = append(s.Policies, PolicyStats{Name: name})
+		stats = append(stats, PolicyStats{Name: name})
 	}
-	return s
+	return stats
 }
 
 // visitor counts the decisions of the policies on one trace.
-func (s *Stats) visitor(t *trace) func(int, Decision) {
-	return func(policy int, d Decision) {
-		tally := &s.Policies[policy].Decisions[d]
-		tally.Traces++
-		tally.Spans += int64(t.spans)
-		tally.Bytes += int64(t.size)
-	}
+func (s *Stats) visitor(t *trace) func(int, Decision) { return visitorOf(s.Policies, t) }
+
+func visitorOf(stats []PolicyStats, t *trace) func(int, Decision) {
+	return func(policy int, d Decision) { stats[policy].Decisions[d].add(t) }
 }
 
 func (s *Stats) lateAge(d time.Duration) { s.LateAges.add(d) }
@@ -71,5 +82,9 @@ func (s *Stats) decided(d Decision)      { s.Decisions[d]++ }
 func (e *Engine) TakeStats() Stats {
 	s := e.stats
 	e.stats = newStats(e.program)
+	if x := e.trial; x != nil {
+		s.Trial, s.Scores = x.policies, x.scores
+		x.policies, x.scores = policyStats(x.program), Scores{}
+	}
 	return s
 }

@@ -15,7 +15,7 @@ const (
 	// Overheads that no slice length shows: what the runtime keeps for a segment, a context and a trace, maps included.
 	segmentOverhead = 192
 	contextOverhead = 160
-	traceOverhead   = 320
+	traceOverhead   = 352
 	// mapSlot is what an empty place in the map of traces takes.
 	mapSlot = 32
 )

@@ -31,16 +31,22 @@ const (
 
 	fieldSpanTraceID    = 1
 	fieldSpanTraceState = 3
+	fieldSpanID         = 2
 	fieldSpanParentID   = 4
 	fieldSpanName       = 5
 	fieldSpanKind       = 6
 	fieldSpanStart      = 7
 	fieldSpanEnd        = 8
 	fieldSpanAttributes = 9
+	fieldSpanEvents     = 11
+	fieldSpanLinks      = 13
 	fieldSpanStatus     = 15
 	fieldSpanFlags      = 16
 
 	fieldStatusCode = 3
+
+	fieldLinkTraceID     = 1
+	fieldEventAttributes = 3
 
 	fieldKeyValueKey   = 1
 	fieldKeyValueValue = 2

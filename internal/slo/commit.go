@@ -138,6 +138,7 @@ func (e *Engine) commitLocked(o *objective, g *group, entry *Entry, values []con
 		for _, x := range entry.exemplars {
 			if len(e.freezes) == 0 || !e.excludedLocked(o, g, floorDiv(x.at, int64(e.fine))*int64(e.fine)) {
 				g.exemplars.add(x)
+				g.exemplified = e.arrived
 			}
 		}
 		generation := floorDiv(counted[len(counted)-1].start, e.generation())

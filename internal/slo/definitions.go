@@ -47,6 +47,7 @@ type group struct {
 	latest       int64       // latest event time
 	alerts       []alertState
 	exemplars    exemplars
+	exemplified  int64 // clock reading when the last of them came
 	contributors contributors
 	pending      []sliceCounts // not yet emitted
 	standing     standing      // what is usual

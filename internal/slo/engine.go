@@ -49,6 +49,7 @@ type Engine struct {
 	firing      []firing // groups that have an open alert, or had one since the last look
 	transitions []Transition
 	handedOut   []Transition // taken, and not yet delivered or returned
+	citations   []citation
 	journal     journal
 	audit       audit
 	owner       string // who takes events and transitions

@@ -71,6 +71,7 @@ func (e *Engine) announceLocked(o *objective, g *group, rule int, r reading, rea
 		Exemplars: g.exemplars.recent(r.at-int64(long), AlertExemplars),
 		digest:    o.digest, key: g.key,
 	}
+	e.citeLocked(t.Exemplars)
 	oldest := floorDiv(r.at, e.generation()) - 1
 	t.Contributors = g.contributors.worst(e.settings.Contributors, oldest, r.long.Bad)
 	if f := (firing{o, g}); t.Firing && !slices.Contains(e.firing, f) {

@@ -23,17 +23,22 @@ const (
 
 // annotator writes decisions into kept spans.
 type annotator struct {
-	names     []string
+	names []string
+	// lanes are the names of the parts of composites, rules those of rules.
 	lanes     map[string][]string
+	rules     map[string][]string
 	telemetry *metadata.TelemetryBuilder
 	state     bool
 	explain   bool
 }
 
 func newAnnotator(cfg *Config, names []string, telemetry *metadata.TelemetryBuilder) annotator {
-	a := annotator{names: names, lanes: make(map[string][]string), telemetry: telemetry, state: cfg.WriteTracestate, explain: cfg.Explain}
+	a := annotator{names: names, lanes: make(map[string][]string), rules: make(map[string][]string), telemetry: telemetry, state: cfg.WriteTracestate, explain: cfg.Explain}
 	for i := range cfg.Policies {
 		p := &cfg.Policies[i]
+		for j := range p.Basic.Rules {
+			a.rules[p.Basic.Name] = append(a.rules[p.Basic.Name], p.Basic.Rules[j].Name)
+		}
 		for j := range p.Composite.SubPolicies {
 			a.lanes[p.Basic.Name] = append(a.lanes[p.Basic.Name], p.Composite.SubPolicies[j].Basic.Name)
 		}
@@ -94,7 +99,11 @@ func (a *annotator) scope(ss ptrace.ScopeSpans, k *sampling.Kept) {
 
 func (a *annotator) root(span ptrace.Span, k *sampling.Kept) {
 	if k.Policy >= 0 {
-		span.Attributes().PutStr(attrRule, a.names[k.Policy])
+		name := a.names[k.Policy]
+		if rules := a.rules[name]; k.Lane >= 0 && k.Lane < len(rules) && rules[k.Lane] != "" {
+			name += "/" + rules[k.Lane]
+		}
+		span.Attributes().PutStr(attrRule, name)
 	}
 	if k.Chance.Known {
 		span.Attributes().PutDouble(attrProbability, sampling.ProbabilityOf(k.Chance.Threshold))

@@ -22,7 +22,7 @@ const (
 	maxHorizon   = 31 * 24 * time.Hour
 )
 
-// Config is contrib's configuration of tail_sampling, and beside it the keys from MemoryLimitMiB on.
+// Config is contrib's configuration of tail_sampling, and beside it the keys from DecisionWaitAfterComplete on.
 type Config struct {
 	// DecisionWait is how long a trace waits for its spans, counted from the first.
 	DecisionWait time.Duration `mapstructure:"decision_wait"`
@@ -51,6 +51,8 @@ type Config struct {
 	// NumShards is accepted, up to 256, and has no effect: requests are taken apart in parallel anyway, and limits hold as written.
 	NumShards uint32 `mapstructure:"num_shards"`
 
+	// DecisionWaitAfterComplete ends the wait this long after the trace took on the structure of a complete one; 0 for no such end.
+	DecisionWaitAfterComplete time.Duration `mapstructure:"decision_wait_after_complete"`
 	// MemoryLimitMiB bounds the memory of waiting traces, remembered decisions and output on its way.
 	MemoryLimitMiB uint64 `mapstructure:"memory_limit_mib"`
 	// RememberedDecisions is how many decisions late spans can follow, at some three bytes each.
@@ -63,8 +65,21 @@ type Config struct {
 	Storage *component.ID `mapstructure:"storage"`
 	// Logs is for logs pipelines with the same component ID: they keep the log records of kept traces.
 	Logs LogsConfig `mapstructure:"logs"`
+	// KeepCited keeps traces that alerts of the slo extension and signals on the optimization extension's board name, while they wait.
+	KeepCited bool `mapstructure:"keep_cited"`
+	// DryRun are policies that decide nothing and are scored beside those in force.
+	DryRun DryRunConfig `mapstructure:"dry_run"`
 	// Explain adds the attributes sampling.rule and sampling.probability to kept root spans.
 	Explain bool `mapstructure:"explain"`
+}
+
+// DryRunConfig is a candidate: what it would keep is compared with what is kept.
+type DryRunConfig struct {
+	// Policies are on trial; without any, there is no dry run.
+	Policies []PolicyConfig `mapstructure:"policies"`
+	// SampleOnFirstMatch and Budget are those of the candidate.
+	SampleOnFirstMatch bool         `mapstructure:"sample_on_first_match"`
+	Budget             BudgetConfig `mapstructure:"budget"`
 }
 
 // LogsConfig bounds the log records that wait for decisions.
@@ -164,6 +179,7 @@ type BasicPolicyConfig struct {
 	Dynamic   DynamicConfig   `mapstructure:"dynamic"`
 
 	LogSeverity LogSeverityConfig `mapstructure:"log_severity"`
+	Rules       []RuleConfig      `mapstructure:"rules"`
 
 	// Extension holds the sections of extension policies, which are refused by type.
 	Extension map[string]map[string]any `mapstructure:",remain"`
@@ -340,6 +356,18 @@ type LogSeverityConfig struct {
 	MinSeverity string `mapstructure:"min_severity"`
 }
 
+// RuleConfig is one rule of a policy of type rules: the first that a trace meets decides.
+type RuleConfig struct {
+	// Name is what the attribute sampling.rule says after the name of the policy.
+	Name string `mapstructure:"name"`
+	// AnySpan are OTTL conditions each of which must hold for some span of the trace; SameSpan are conditions that must hold together for
+	// one span. A rule without either is met by every trace.
+	AnySpan  []string `mapstructure:"any_span"`
+	SameSpan []string `mapstructure:"same_span"`
+	// SamplingPercentage of the traces that meet the rule are kept; unset: 100.
+	SamplingPercentage *float64 `mapstructure:"sampling_percentage"`
+}
+
 // severities are the first severity numbers of OpenTelemetry's ranges.
 var severities = map[string]int64{"": 17, "TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "ERROR": 17, "FATAL": 21}
 
@@ -358,15 +386,19 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("decision_wait must not be negative (got %v)", c.DecisionWait)
 	case c.DecisionWaitAfterRootReceived < 0:
 		return fmt.Errorf("decision_wait_after_root_received must not be negative (got %v)", c.DecisionWaitAfterRootReceived)
+	case c.DecisionWaitAfterComplete < 0:
+		return fmt.Errorf("decision_wait_after_complete must not be negative (got %v)", c.DecisionWaitAfterComplete)
+	case len(c.DryRun.Policies) > 0 && c.SamplingStrategy == strategySpanIngest:
+		return fmt.Errorf("dry_run needs sampling_strategy %q (got %q)", strategyTraceComplete, c.SamplingStrategy)
 	case c.NumTraces == 0:
 		return errors.New("num_traces must be positive (got 0)")
 	case c.MemoryLimitMiB == 0:
 		return errors.New("memory_limit_mib must be positive (got 0)")
 	}
-	if err := errors.Join(c.Budget.validate(), c.Logs.validate()); err != nil {
+	if err := errors.Join(c.Budget.validate("budget"), c.DryRun.Budget.validate("dry_run::budget"), c.Logs.validate()); err != nil {
 		return err
 	}
-	program, _, err := compilePolicies(c.Policies, componentSettings())
+	program, _, err := compilePolicies(c, componentSettings())
 	if err != nil {
 		return err
 	}
@@ -376,24 +408,24 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-func (b *BudgetConfig) validate() error {
+func (b *BudgetConfig) validate(key string) error {
 	if b.Horizon < 0 || b.Horizon > maxHorizon {
-		return fmt.Errorf("budget::horizon must be between 0s and %v (got %v)", maxHorizon, b.Horizon)
+		return fmt.Errorf("%s::horizon must be between 0s and %v (got %v)", key, maxHorizon, b.Horizon)
 	}
 	set := 0
-	for key, v := range map[string]float64{
+	for rate, v := range map[string]float64{
 		"spans_per_second": b.SpansPerSecond, "traces_per_second": b.TracesPerSecond,
 		"bytes_per_second": b.BytesPerSecond, "gib_per_month": b.GiBPerMonth,
 	} {
 		if v < 0 || v != v {
-			return fmt.Errorf("budget::%s must not be negative (got %v)", key, v)
+			return fmt.Errorf("%s::%s must not be negative (got %v)", key, rate, v)
 		}
 		if v > 0 {
 			set++
 		}
 	}
 	if set > 1 {
-		return fmt.Errorf("budget takes one of spans_per_second, traces_per_second, bytes_per_second and gib_per_month (got %d of them)", set)
+		return fmt.Errorf("%s takes one of spans_per_second, traces_per_second, bytes_per_second and gib_per_month (got %d of them)", key, set)
 	}
 	return nil
 }

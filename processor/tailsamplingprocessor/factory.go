@@ -39,6 +39,7 @@ func createDefaultConfig() component.Config {
 		MemoryLimitMiB:      512,
 		RememberedDecisions: 1_000_000,
 		WriteTracestate:     true,
+		KeepCited:           true,
 		Logs:                LogsConfig{MemoryLimitMiB: 64, Undecided: undecidedKeep},
 	}
 }

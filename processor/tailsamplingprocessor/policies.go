@@ -4,7 +4,10 @@ package tailsamplingprocessor
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"go.opentelemetry.io/collector/component"
 
 	"github.com/pitwall-io/pitwall/internal/sampling"
@@ -36,6 +39,8 @@ var kinds = map[string]sampling.Kind{
 	"change":            sampling.KindChange,
 	"dynamic":           sampling.KindDynamic,
 	"log_severity":      sampling.KindLogSeverity,
+	"rules":             sampling.KindRules,
+	"linked":            sampling.KindLinked,
 }
 
 // policyCompiler turns configuration into policies of the engine, collecting the conditions on the way.
@@ -44,23 +49,41 @@ type policyCompiler struct {
 	conditions []*condition
 }
 
-// compilePolicies checks all policies and compiles them.
-func compilePolicies(configs []PolicyConfig, settings component.TelemetrySettings) (*sampling.Program, []*condition, error) {
+// compilePolicies checks all policies and compiles them, those of a dry run as well.
+func compilePolicies(cfg *Config, settings component.TelemetrySettings) (*sampling.Program, []*condition, error) {
 	c := policyCompiler{settings: settings}
-	policies := make([]sampling.Policy, len(configs))
-	for i := range configs {
-		cfg := &configs[i]
-		p, err := c.one(&cfg.Basic, sections{and: &cfg.And, not: &cfg.Not, drop: &cfg.Drop, composite: &cfg.Composite})
-		if err != nil {
-			return nil, nil, fmt.Errorf("policies: %q: %w", cfg.Basic.Name, err)
-		}
-		policies[i] = p
+	policies, err := c.all(cfg.Policies)
+	if err != nil {
+		return nil, nil, fmt.Errorf("policies: %w", err)
 	}
 	program, err := sampling.Compile(policies)
 	if err != nil {
 		return nil, nil, fmt.Errorf("policies: %w", err)
 	}
+	if len(cfg.DryRun.Policies) == 0 {
+		return program, c.conditions, nil
+	}
+	policies, err = c.all(cfg.DryRun.Policies)
+	if err == nil {
+		err = program.AddTrial(policies)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("dry_run::policies: %w", err)
+	}
 	return program, c.conditions, nil
+}
+
+func (c *policyCompiler) all(configs []PolicyConfig) ([]sampling.Policy, error) {
+	policies := make([]sampling.Policy, len(configs))
+	for i := range configs {
+		cfg := &configs[i]
+		p, err := c.one(&cfg.Basic, sections{and: &cfg.And, not: &cfg.Not, drop: &cfg.Drop, composite: &cfg.Composite})
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", cfg.Basic.Name, err)
+		}
+		policies[i] = p
+	}
+	return policies, nil
 }
 
 // sections are those that exist where a policy stands, besides the basic ones.
@@ -148,6 +171,8 @@ func (c *policyCompiler) one(cfg *BasicPolicyConfig, at sections) (p sampling.Po
 			p.Condition = len(c.conditions)
 			c.conditions = append(c.conditions, compiled)
 		}
+	case sampling.KindRules:
+		p.Rules, err = c.rules(cfg.Rules)
 	case sampling.KindAnd:
 		p.Sub, err = c.parts(at.and.SubPolicies)
 	case sampling.KindDrop:
@@ -166,6 +191,33 @@ func (c *policyCompiler) one(cfg *BasicPolicyConfig, at sections) (p sampling.Po
 		learned(cfg, &p)
 	}
 	return p, err
+}
+
+// rules turns conditions that must hold for one span into one condition.
+func (c *policyCompiler) rules(configs []RuleConfig) ([]sampling.Rule, error) {
+	rules := make([]sampling.Rule, len(configs))
+	for i := range configs {
+		cfg := &configs[i]
+		rules[i] = sampling.Rule{Name: cfg.Name, Percent: 100}
+		if cfg.SamplingPercentage != nil {
+			if rules[i].Percent = *cfg.SamplingPercentage; !(rules[i].Percent >= 0 && rules[i].Percent <= 100) {
+				return nil, fmt.Errorf("rules[%d]::sampling_percentage must be between 0 and 100 (got %v)", i, rules[i].Percent)
+			}
+		}
+		conditions := slices.Clone(cfg.AnySpan)
+		if len(cfg.SameSpan) > 0 {
+			conditions = append(conditions, "("+strings.Join(cfg.SameSpan, ") and (")+")")
+		}
+		for _, text := range conditions {
+			compiled, err := newCondition(&OTTLConditionConfig{ErrorMode: ottl.IgnoreError, SpanConditions: []string{text}}, c.settings)
+			if err != nil {
+				return nil, fmt.Errorf("rules[%d] %q: %w", i, cfg.Name, err)
+			}
+			rules[i].Conditions = append(rules[i].Conditions, len(c.conditions))
+			c.conditions = append(c.conditions, compiled)
+		}
+	}
+	return rules, nil
 }
 
 // learned fills in policies that look at more than one trace.

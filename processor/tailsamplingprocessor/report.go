@@ -18,6 +18,8 @@ import (
 type reporter struct {
 	telemetry *metadata.TelemetryBuilder
 	policies  []metric.MeasurementOption
+	// trial are the policies of a dry run.
+	trial []string
 }
 
 var (
@@ -36,9 +38,9 @@ func decisionAttributes(sampled string, d sampling.Decision) metric.MeasurementO
 }
 
 // newReporter names policies after the component's own name, when it has one, as contrib does.
-func newReporter(telemetry *metadata.TelemetryBuilder, id component.ID, names []string) *reporter {
-	r := &reporter{telemetry: telemetry}
-	for _, name := range names {
+func newReporter(telemetry *metadata.TelemetryBuilder, id component.ID, p *sampling.Program) *reporter {
+	r := &reporter{telemetry: telemetry, trial: p.TrialNames()}
+	for _, name := range p.Names() {
 		if id.Name() != "" {
 			name = id.Name() + "." + name
 		}
@@ -67,7 +69,37 @@ func (r *reporter) record(stats *sampling.Stats, took time.Duration, waiting int
 	}
 	recordAges(ctx, t.ProcessorTailSamplingSamplingLateSpanAge, &stats.LateAges)
 	recordAges(ctx, t.ProcessorTailSamplingSamplingTraceRemovalAge, &stats.RemovalAges)
+	t.ProcessorTailSamplingTracesDecidedComplete.Add(ctx, stats.EarlyComplete)
 	r.recordPolicies(ctx, stats, took)
+	r.recordTrial(ctx, stats)
+}
+
+// recordTrial tells what a dry run made of the traces beside what became of them.
+func (r *reporter) recordTrial(ctx context.Context, stats *sampling.Stats) {
+	t := r.telemetry
+	for i := range stats.Trial {
+		for _, d := range decisions {
+			if n := stats.Trial[i].Decisions[d].Traces; n > 0 {
+				t.ProcessorTailSamplingDryRunPolicyTraces.Add(ctx, n, metric.WithAttributes(
+					attribute.String("policy", r.trial[i]), attribute.String("decision", d.String())))
+			}
+		}
+	}
+	for worth := range sampling.NumWorths {
+		for live, kept := range [2]string{"false", "true"} {
+			for trial, candidate := range [2]string{"false", "true"} {
+				tally := stats.Scores[worth][live][trial]
+				if tally.Traces == 0 {
+					continue
+				}
+				set := metric.WithAttributeSet(attribute.NewSet(
+					attribute.String("sampled", kept), attribute.String("candidate", candidate), attribute.String("worth", worth.String())))
+				t.ProcessorTailSamplingDryRunTraces.Add(ctx, tally.Traces, set)
+				t.ProcessorTailSamplingDryRunSpans.Add(ctx, tally.Spans, set)
+				t.ProcessorTailSamplingDryRunBytes.Add(ctx, tally.Bytes, set)
+			}
+		}
+	}
 }
 
 func recordAges(ctx context.Context, h metric.Int64Histogram, ages *sampling.Ages) {

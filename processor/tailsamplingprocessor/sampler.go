@@ -27,6 +27,8 @@ const (
 	seenShapes = 50_000
 	// decideAtOnce bounds the traces decided while nothing can come in.
 	decideAtOnce = 2048
+	// headroom is the part of the memory limit that is left for what is not counted: coders, requests being taken in, one being sent.
+	headroom = 16
 	// maxTick is the grain of waiting times, and how often what is due is decided.
 	maxTick = time.Second
 )
@@ -47,6 +49,9 @@ type sampler struct {
 	limit      int64
 	batches    sync.Pool
 	slo        slo.StatusReader
+	// citers tell which traces are cited, asked last at.
+	citers []citer
+	asked  time.Time
 	// journal is nil without storage; journals is shared by the factory's processors.
 	journal  *journal
 	journals *journals
@@ -66,7 +71,7 @@ type sampler struct {
 var _ processor.Traces = (*sampler)(nil)
 
 func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open *journals, same *groups) (*sampler, error) {
-	program, conditions, err := compilePolicies(cfg.Policies, set.TelemetrySettings)
+	program, conditions, err := compilePolicies(cfg, set.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +81,7 @@ func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open 
 	}
 	s := &sampler{
 		cfg: cfg, set: set, telemetry: telemetry, program: program, conditions: conditions,
-		report:   newReporter(telemetry, set.ID, program.Names()),
+		report:   newReporter(telemetry, set.ID, program),
 		tick:     tickOf(cfg.DecisionWait),
 		limit:    int64(cfg.MemoryLimitMiB) << 20,
 		batches:  sync.Pool{New: func() any { return new(sampling.Batch) }},
@@ -86,7 +91,7 @@ func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open 
 		done:     make(chan struct{}),
 		groups:   same,
 	}
-	settings := cfg.settings(s.tick, s.limit)
+	settings := cfg.settings(s.tick, s.limit-s.limit/headroom)
 	s.shared = same.join(set.ID, cfg, true)
 	settings.Decisions, settings.Logs = s.shared.decisions, s.shared.logs
 	s.engine, err = sampling.New(settings, program, time.Now())
@@ -104,20 +109,26 @@ func tickOf(wait time.Duration) time.Duration {
 }
 
 func (c *Config) settings(tick time.Duration, limit int64) sampling.Settings {
-	b := sampling.Budget{
-		SpansPerSecond: c.Budget.SpansPerSecond, TracesPerSecond: c.Budget.TracesPerSecond,
-		BytesPerSecond: c.Budget.BytesPerSecond + c.Budget.GiBPerMonth*(1<<30)/(30*24*3600),
-		Horizon:        c.Budget.Horizon,
-	}
-	if c.Budget.GiBPerMonth > 0 && b.Horizon == 0 {
-		b.Horizon = 24 * time.Hour
-	}
 	return sampling.Settings{
 		DecisionWait: c.DecisionWait, WaitAfterRoot: c.DecisionWaitAfterRootReceived, Tick: tick,
 		MaxTraces: int(c.NumTraces), Block: c.BlockOnOverflow, MemoryLimit: limit, MaxTraceBytes: c.MaximumTraceSizeBytes,
 		FirstMatch: c.SampleOnFirstMatch, SpanIngest: c.SamplingStrategy == strategySpanIngest,
-		Seen: seenShapes, Budget: b,
+		WaitAfterComplete: c.DecisionWaitAfterComplete,
+		Seen:              seenShapes, Budget: c.Budget.settings(),
+		Trial: sampling.Trial{FirstMatch: c.DryRun.SampleOnFirstMatch, Budget: c.DryRun.Budget.settings()},
 	}
+}
+
+func (c *BudgetConfig) settings() sampling.Budget {
+	b := sampling.Budget{
+		SpansPerSecond: c.SpansPerSecond, TracesPerSecond: c.TracesPerSecond,
+		BytesPerSecond: c.BytesPerSecond + c.GiBPerMonth*(1<<30)/(30*24*3600),
+		Horizon:        c.Horizon,
+	}
+	if c.GiBPerMonth > 0 && b.Horizon == 0 {
+		b.Horizon = 24 * time.Hour
+	}
+	return b
 }
 
 // Capabilities implements consumer.Traces: requests are read and not kept.
@@ -131,7 +142,11 @@ func (s *sampler) Start(ctx context.Context, host component.Host) error {
 		if reader, ok := extension.(slo.StatusReader); ok {
 			s.slo = reader
 		}
+		if c, ok := extension.(citer); ok && s.cfg.KeepCited {
+			s.citers = append(s.citers, c)
+		}
 	}
+	s.asked = time.Now()
 	if s.cfg.Storage != nil {
 		if err := s.openJournal(ctx, host); err != nil {
 			return err
@@ -342,6 +357,7 @@ func (s *sampler) run() {
 		case <-ticker.C:
 		}
 		s.burn()
+		s.pin()
 		start := time.Now()
 		for more := true; more; {
 			more = s.decide(func(out *sampling.Outputs) bool { return s.engine.Due(time.Now(), decideAtOnce, out) })
@@ -377,6 +393,29 @@ func (s *sampler) burn() {
 	}
 	s.mu.Lock()
 	s.engine.SetBurning(services)
+	s.mu.Unlock()
+}
+
+// citer is what extensions are that name traces, which whoever reads of them wants to look up. What may be named next counts as named.
+type citer interface {
+	CitedTraces(since time.Time) [][16]byte
+}
+
+// pin has cited traces kept.
+func (s *sampler) pin() {
+	if len(s.citers) == 0 {
+		return
+	}
+	now := time.Now()
+	var ids []sampling.TraceID
+	for _, c := range s.citers {
+		for _, id := range c.CitedTraces(s.asked) {
+			ids = append(ids, id)
+		}
+	}
+	s.asked = now
+	s.mu.Lock()
+	s.engine.Pin(ids, now)
 	s.mu.Unlock()
 }
 

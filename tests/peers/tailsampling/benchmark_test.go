@@ -178,6 +178,7 @@ func throughput(b *testing.B, makeRequest func() ptrace.Traces, factory processo
 	}, out)
 	spans := makeRequest().SpanCount()
 	var round atomic.Uint64
+	var calls latencies
 	b.ReportAllocs()
 	b.ResetTimer()
 	used := cpuTime(b)
@@ -185,9 +186,11 @@ func throughput(b *testing.B, makeRequest func() ptrace.Traces, factory processo
 		td := makeRequest()
 		for pb.Next() {
 			renumber(td, round.Add(1))
+			began := time.Now()
 			if err := p.ConsumeTraces(context.Background(), td); err != nil {
 				b.Error(err)
 			}
+			calls.add(time.Since(began))
 		}
 	})
 	if err := p.Shutdown(context.Background()); err != nil {
@@ -196,7 +199,27 @@ func throughput(b *testing.B, makeRequest func() ptrace.Traces, factory processo
 	b.StopTimer()
 	b.ReportMetric(float64(b.N*spans)/b.Elapsed().Seconds()/1e6, "Mspans/s")
 	b.ReportMetric(float64(b.N*spans)/(cpuTime(b)-used).Seconds()/1e6, "Mspans/cpu-s")
+	b.ReportMetric(calls.quantile(0.99).Seconds()*1000, "p99-ms")
 	b.ReportMetric(float64(out.spans.Load())/float64(b.N*spans)*100, "%kept")
+}
+
+// latencies counts how long calls took, in steps of a tenth of a millisecond up to a second.
+type latencies [10_001]atomic.Int64
+
+func (l *latencies) add(d time.Duration) { l[min(int(d/(100*time.Microsecond)), len(l)-1)].Add(1) }
+
+// quantile is the upper end of the step that it lies in.
+func (l *latencies) quantile(q float64) time.Duration {
+	var all, below int64
+	for i := range l {
+		all += l[i].Load()
+	}
+	for i := range l {
+		if below += l[i].Load(); float64(below) >= q*float64(all) {
+			return time.Duration(i+1) * 100 * time.Microsecond
+		}
+	}
+	return 0
 }
 
 // BenchmarkWaiting reports the heap that waiting spans hold.

@@ -95,6 +95,7 @@ func TestThereIsNoCliff(t *testing.T) {
 	// The coders of segments make channels when first used, which must not happen inside a bubble of synctest.
 	run(t, peers[1].factory, map[string]any{"policies": []any{map[string]any{"name": "all", "type": "always_sample"}}}, []ptrace.Traces{benchmarkRequest(), benchmarkRequest()})
 	diversity := map[string]any{"name": "shapes", "type": "diversity"}
+	var m measured
 	for _, times := range []float64{0.9, 1, 1.5, 2, 4, 10} {
 		theirs, _ := overload(t, peers[0].factory, times)
 		ours, shapes := overload(t, peers[1].factory, times, diversity)
@@ -102,5 +103,7 @@ func TestThereIsNoCliff(t *testing.T) {
 			times, 100*theirs, 100*ours, 100*shapes)
 		assert.GreaterOrEqual(t, ours, 0.999)
 		assert.InDelta(t, 1, shapes, 0)
+		m.Cliff = append(m.Cliff, cliffPoint{Times: times, Contrib: theirs, This: ours})
 	}
+	m.note(t)
 }

@@ -30,6 +30,10 @@ type TelemetryBuilder struct {
 	ProcessorTailSamplingCountSpansSampled                   metric.Int64Counter
 	ProcessorTailSamplingCountSpansWithUnparseableTracestate metric.Int64Counter
 	ProcessorTailSamplingCountTracesSampled                  metric.Int64Counter
+	ProcessorTailSamplingDryRunBytes                         metric.Int64Counter
+	ProcessorTailSamplingDryRunPolicyTraces                  metric.Int64Counter
+	ProcessorTailSamplingDryRunSpans                         metric.Int64Counter
+	ProcessorTailSamplingDryRunTraces                        metric.Int64Counter
 	ProcessorTailSamplingEarlyReleasesFromCacheDecision      metric.Int64Counter
 	ProcessorTailSamplingGlobalCountTracesSampled            metric.Int64Counter
 	ProcessorTailSamplingKeptSpansLost                       metric.Int64Counter
@@ -47,6 +51,7 @@ type TelemetryBuilder struct {
 	ProcessorTailSamplingSamplingTraceDroppedTooEarly        metric.Int64Counter
 	ProcessorTailSamplingSamplingTraceRemovalAge             metric.Int64Histogram
 	ProcessorTailSamplingSamplingTracesOnMemory              metric.Int64Gauge
+	ProcessorTailSamplingTracesDecidedComplete               metric.Int64Counter
 	ProcessorTailSamplingTracesDecidedEarly                  metric.Int64Counter
 	ProcessorTailSamplingTracesDiscardedOnShutdown           metric.Int64Counter
 	ProcessorTailSamplingTracesDroppedTooLarge               metric.Int64Counter
@@ -103,6 +108,30 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ProcessorTailSamplingCountTracesSampled, err = builder.meter.Int64Counter(
 		"otelcol_processor_tail_sampling_count_traces_sampled",
 		metric.WithDescription("Traces each policy decided on [Alpha]"),
+		metric.WithUnit("{traces}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingDryRunBytes, err = builder.meter.Int64Counter(
+		"otelcol_processor_tail_sampling_dry_run_bytes",
+		metric.WithDescription("Bytes of the traces of processor_tail_sampling_dry_run_traces [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingDryRunPolicyTraces, err = builder.meter.Int64Counter(
+		"otelcol_processor_tail_sampling_dry_run_policy_traces",
+		metric.WithDescription("Traces each policy of the dry run decided on [Alpha]"),
+		metric.WithUnit("{traces}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingDryRunSpans, err = builder.meter.Int64Counter(
+		"otelcol_processor_tail_sampling_dry_run_spans",
+		metric.WithDescription("Spans of the traces of processor_tail_sampling_dry_run_traces [Alpha]"),
+		metric.WithUnit("{spans}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingDryRunTraces, err = builder.meter.Int64Counter(
+		"otelcol_processor_tail_sampling_dry_run_traces",
+		metric.WithDescription("Traces by whether they were kept, whether the dry run would have kept them, and what speaks for them [Alpha]"),
 		metric.WithUnit("{traces}"),
 	)
 	errs = errors.Join(errs, err)
@@ -206,6 +235,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ProcessorTailSamplingSamplingTracesOnMemory, err = builder.meter.Int64Gauge(
 		"otelcol_processor_tail_sampling_sampling_traces_on_memory",
 		metric.WithDescription("Traces waiting for a decision [Alpha]"),
+		metric.WithUnit("{traces}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTailSamplingTracesDecidedComplete, err = builder.meter.Int64Counter(
+		"otelcol_processor_tail_sampling_traces_decided_complete",
+		metric.WithDescription("Traces decided before their time because they had the structure of a complete one [Alpha]"),
 		metric.WithUnit("{traces}"),
 	)
 	errs = errors.Join(errs, err)

@@ -23,6 +23,10 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ProcessorTailSamplingCountSpansSampled.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingCountSpansWithUnparseableTracestate.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingCountTracesSampled.Add(context.Background(), 1)
+	tb.ProcessorTailSamplingDryRunBytes.Add(context.Background(), 1)
+	tb.ProcessorTailSamplingDryRunPolicyTraces.Add(context.Background(), 1)
+	tb.ProcessorTailSamplingDryRunSpans.Add(context.Background(), 1)
+	tb.ProcessorTailSamplingDryRunTraces.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingEarlyReleasesFromCacheDecision.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingGlobalCountTracesSampled.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingKeptSpansLost.Add(context.Background(), 1)
@@ -40,6 +44,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ProcessorTailSamplingSamplingTraceDroppedTooEarly.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingSamplingTraceRemovalAge.Record(context.Background(), 1)
 	tb.ProcessorTailSamplingSamplingTracesOnMemory.Record(context.Background(), 1)
+	tb.ProcessorTailSamplingTracesDecidedComplete.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingTracesDecidedEarly.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingTracesDiscardedOnShutdown.Add(context.Background(), 1)
 	tb.ProcessorTailSamplingTracesDroppedTooLarge.Add(context.Background(), 1)
@@ -54,6 +59,18 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTailSamplingCountTracesSampled(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingDryRunBytes(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingDryRunPolicyTraces(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingDryRunSpans(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingDryRunTraces(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTailSamplingEarlyReleasesFromCacheDecision(t, testTel,
@@ -105,6 +122,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.HistogramDataPoint[int64]{{}}, metricdatatest.IgnoreValue(),
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTailSamplingSamplingTracesOnMemory(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorTailSamplingTracesDecidedComplete(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorTailSamplingTracesDecidedEarly(t, testTel,
