@@ -14,22 +14,24 @@ import (
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 )
 
-func TestTheReadmeExampleWorks(t *testing.T) {
+func TestTheReadmeExamplesWork(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(text), "```yaml\n")
-	require.True(t, found)
-	block, _, _ := strings.Cut(rest, "```")
-	file := filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(file, []byte(block), 0o600))
-	conf, err := confmaptest.LoadConf(file)
-	require.NoError(t, err)
-	sub, err := conf.Sub("processors::tail_sampling")
-	require.NoError(t, err)
-	cfg := createDefaultConfig().(*Config)
-	require.NoError(t, sub.Unmarshal(cfg))
-	require.NoError(t, cfg.Validate())
-	assert.Len(t, cfg.Policies, 4)
+	blocks := strings.Split(string(text), "```yaml\n")[1:]
+	require.Len(t, blocks, 4)
+	for i := range blocks {
+		block, _, _ := strings.Cut(blocks[i], "```")
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(block), 0o600))
+		conf, err := confmaptest.LoadConf(file)
+		require.NoError(t, err)
+		sub, err := conf.Sub("processors::tail_sampling")
+		require.NoError(t, err)
+		cfg := createDefaultConfig().(*Config)
+		require.NoError(t, sub.Unmarshal(cfg))
+		require.NoError(t, cfg.Validate())
+		assert.NotEmpty(t, cfg.Policies)
+	}
 }
 
 func TestTheReadmeNamesEveryKeyAndPolicy(t *testing.T) {
