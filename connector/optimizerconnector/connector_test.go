@@ -364,6 +364,26 @@ func TestDataIsNeitherChangedNorRefused(t *testing.T) {
 	assert.Len(t, r.signals(), 1)
 }
 
+func TestWhatIsSaidAtOnceIsOfferedHoweverMuchItIs(t *testing.T) {
+	r := newRig(t, nil, func(c *Config) { c.OutboxSize = 3 })
+	all := plog.NewLogs()
+	for i := range 50 {
+		ld := alertLog("firing", t0, func(_, a pcommon.Map, _ plog.LogRecord) { a.PutStr("slo.name", fmt.Sprint("o", i)) })
+		ld.ResourceLogs().MoveAndAppendTo(all.ResourceLogs())
+	}
+	r.next.fail = errors.New("queue is full")
+	r.consume(all)
+	assert.Equal(t, map[string]int64{"outbox_full": 47}, r.counts("otelcol_optimizer_signals_dropped"), "what was refused makes room")
+	r.next.fail = nil
+	for i := range 50 {
+		ld := alertLog("firing", t0, func(_, a pcommon.Map, _ plog.LogRecord) { a.PutStr("slo.name", fmt.Sprint("p", i)) })
+		ld.ResourceLogs().MoveAndAppendTo(all.ResourceLogs())
+	}
+	r.consume(all)
+	assert.Equal(t, map[string]int64{"outbox_full": 50}, r.counts("otelcol_optimizer_signals_dropped"))
+	assert.Len(t, r.signals(), 50)
+}
+
 func TestRefusedSignalsWaitInOrderAndTheOldestGoWhenFull(t *testing.T) {
 	r := newRig(t, nil, func(c *Config) { c.OutboxSize = 3 })
 	r.next.fail = errors.New("queue is full")

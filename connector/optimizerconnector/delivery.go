@@ -22,12 +22,17 @@ func (e *engine) dropped(ctx context.Context, reason string, n int) {
 	e.telemetry.OptimizerSignalsDropped.Add(ctx, int64(n), metric.WithAttributes(attribute.String("drop_reason", reason)))
 }
 
-func (e *engine) enqueueLocked(ctx context.Context, envelope signal.Envelope) {
-	if len(e.outbox) >= e.cfg.OutboxSize {
-		e.outbox = slices.Delete(e.outbox, 0, 1)
-		e.dropped(ctx, "outbox_full", 1)
+// enqueueLocked lets the envelopes of one moment wait. What was refused before makes room for them; they themselves are offered at least
+// once, however many they are.
+func (e *engine) enqueueLocked(ctx context.Context, said []signal.Envelope) {
+	e.outbox = append(e.outbox, said...)
+	over := len(e.outbox) - e.cfg.OutboxSize
+	over = max(min(over, e.refused), over-e.cfg.MaxActiveSignals, 0)
+	if over > 0 {
+		e.outbox = slices.Delete(e.outbox, 0, over)
+		e.refused = max(e.refused-over, 0)
+		e.dropped(ctx, "outbox_full", over)
 	}
-	e.outbox = append(e.outbox, envelope)
 }
 
 // flush publishes and sends what waits, in order. What the next consumer refuses for now waits for the next tick.
@@ -40,7 +45,7 @@ func (e *engine) flush(ctx context.Context) {
 	}
 	e.mu.Lock()
 	waiting, changes := e.outbox, e.changes.unsent
-	e.outbox, e.changes.unsent = nil, nil
+	e.outbox, e.changes.unsent, e.refused = nil, nil, 0
 	e.mu.Unlock()
 	if len(changes) > 0 {
 		e.tellChanges(ctx, changes)
@@ -118,9 +123,11 @@ func (e *engine) publish(ctx context.Context, waiting []signal.Envelope) {
 func (e *engine) putBack(ctx context.Context, refused []signal.Envelope) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.outbox = append(refused, e.outbox...)
-	if over := len(e.outbox) - e.cfg.OutboxSize; over > 0 {
-		e.outbox = slices.Delete(e.outbox, 0, over)
+	said := e.outbox
+	e.outbox, e.refused = refused, len(refused)
+	if over := e.refused - e.cfg.OutboxSize; over > 0 {
+		e.outbox, e.refused = slices.Delete(e.outbox, 0, over), e.cfg.OutboxSize
 		e.dropped(ctx, "outbox_full", over)
 	}
+	e.enqueueLocked(ctx, said)
 }

@@ -78,6 +78,8 @@ type engine struct {
 	// stepped is the event time of the last evaluation: no later one is before it.
 	stepped time.Time
 	outbox  []signal.Envelope
+	// refused are the first of the outbox: those that the next consumer has refused.
+	refused int
 	changes changeMemory
 	// parcels wait to be sent to the decider; senders are those that sent some here.
 	parcels  parcels
@@ -315,8 +317,8 @@ func (e *engine) step(ctx context.Context, now time.Time, urgent bool) {
 		for _, observer := range e.detectors.signals {
 			observer.ObserveSignal(&said.Signals[i])
 		}
-		e.enqueueLocked(ctx, said.Signals[i])
 	}
+	e.enqueueLocked(ctx, said.Signals)
 	for reason, n := range said.Held {
 		e.telemetry.OptimizerCandidatesHeld.Add(ctx, int64(n), metric.WithAttributes(attribute.String("held_reason", reason)))
 	}

@@ -71,7 +71,7 @@ func (l *ledger) load(ctx context.Context) ([]signal.Envelope, error) {
 		}
 		e, err := signal.Decode(data)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("record %d: %w", seq, err)
 		}
 		records = append(records, e)
 	}
