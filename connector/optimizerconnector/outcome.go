@@ -106,6 +106,12 @@ func (e *engine) observeOutcomes() error {
 	}); err != nil {
 		return err
 	}
+	if err := e.telemetry.RegisterOptimizerRevertsCallback(func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(int64(source.Breaker().Reverted))
+		return nil
+	}); err != nil {
+		return err
+	}
 	if err := e.telemetry.RegisterOptimizerDecisionDurationCallback(func(_ context.Context, o metric.Float64Observer) error {
 		o.Observe(source.Benefit().DecideSeconds)
 		return nil

@@ -46,6 +46,7 @@ type TelemetryBuilder struct {
 	OptimizerItems                 metric.Int64Counter
 	OptimizerOutbox                metric.Int64ObservableGauge
 	OptimizerOutcomes              metric.Int64ObservableCounter
+	OptimizerReverts               metric.Int64ObservableCounter
 	OptimizerSignalsActive         metric.Int64ObservableGauge
 	OptimizerSignalsActiveLimit    metric.Int64ObservableGauge
 	OptimizerSignalsDropped        metric.Int64Counter
@@ -178,6 +179,21 @@ func (builder *TelemetryBuilder) RegisterOptimizerOutcomesCallback(cb metric.Int
 		cb(ctx, &observerInt64{inst: builder.OptimizerOutcomes, obs: o})
 		return nil
 	}, builder.OptimizerOutcomes)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterOptimizerRevertsCallback sets callback for observable OptimizerReverts metric.
+func (builder *TelemetryBuilder) RegisterOptimizerRevertsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.OptimizerReverts, obs: o})
+		return nil
+	}, builder.OptimizerReverts)
 	if err != nil {
 		return err
 	}
@@ -360,6 +376,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.OptimizerOutcomes, err = builder.meter.Int64ObservableCounter(
 		"otelcol_optimizer_outcomes",
 		metric.WithDescription("Signals that were acted on and judged, by what became of them. [Alpha]"),
+		metric.WithUnit("{signal}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.OptimizerReverts, err = builder.meter.Int64ObservableCounter(
+		"otelcol_optimizer_reverts",
+		metric.WithDescription("Signals that were acted on and whose change was taken back within an hour; divided by optimizer_decisions it is the revert rate. [Alpha]"),
 		metric.WithUnit("{signal}"),
 	)
 	errs = errors.Join(errs, err)
