@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ const inLine = "openslo"
 var (
 	errNoFile     = errors.New("files: no file matches")
 	errDocument   = errors.New("is neither an OpenSLO document nor a mapping with the key objectives or maintenance")
+	errNotRegular = errors.New("is not a regular file")
 	errComparison = errors.New("op and value compare the duration of spans, a histogram or a gauge")
 	errUnit       = errors.New("unit must be ns, us, ms, s or m beside spans, so that value is a duration")
 )
@@ -40,7 +42,7 @@ func (c *Config) read() (definitions, error) {
 	for i, oc := range c.Objectives {
 		o, err := oc.objective()
 		if err != nil {
-			return d, fmt.Errorf("objectives[%d] %s: %w", i, oc.Name, err)
+			return d, fmt.Errorf("objectives[%d] %.64s: %w", i, oc.Name, err)
 		}
 		d.objectives = append(d.objectives, o)
 	}
@@ -83,13 +85,25 @@ func (c *Config) read() (definitions, error) {
 		d.objectives = append(d.objectives, o)
 	}
 	d.warnings = result.Warnings
-	if err := errors.Join(faults...); err != nil {
+	if err := joined(faults); err != nil {
 		return d, err
 	}
 	if len(d.objectives) == 0 {
 		return d, errNoObjectives
 	}
 	return d, nil
+}
+
+// maxFaults is of how many faults is spoken.
+const maxFaults = 20
+
+// joined are the first of the faults.
+func joined(faults []error) error {
+	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
+	if n := len(faults); n > maxFaults {
+		faults = append(faults[:maxFaults], fmt.Errorf("and %d more", n-maxFaults))
+	}
+	return errors.Join(faults...)
 }
 
 // sources are the documents in line and the files, each once, in order of their names.
@@ -111,7 +125,7 @@ func (c *Config) sources() ([]openslo.Source, error) {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		text, err := os.ReadFile(filepath.Clean(name))
+		text, err := readFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("files: %w", err)
 		}
@@ -120,11 +134,31 @@ func (c *Config) sources() ([]openslo.Source, error) {
 	return out, nil
 }
 
+// readFile reads a file, or as much of it as says that it is too large.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe would never end
+		return nil, fmt.Errorf("%s %w", name, errNotRegular)
+	}
+	file, err := os.Open(filepath.Clean(name))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, openslo.MaxBytes+1))
+}
+
 // readOwn reads a document with objectives or maintenance as the configuration has them.
 func (d *definitions) readOwn(document openslo.Document) error {
 	var raw map[string]any
-	if err := document.Node.Decode(&raw); err != nil || !document.Has("objectives") && !document.Has("maintenance") {
+	if !document.Has("objectives") && !document.Has("maintenance") {
 		return fmt.Errorf("%s: a document %w", document.Position, errDocument)
+	}
+	if err := document.Node.Decode(&raw); err != nil {
+		return fmt.Errorf("%s: %w", document.Position, err)
 	}
 	var own struct {
 		Objectives  []ObjectiveConfig   `mapstructure:"objectives"`
@@ -139,7 +173,7 @@ func (d *definitions) readOwn(document openslo.Document) error {
 			err = o.Validate()
 		}
 		if err != nil {
-			return fmt.Errorf("%s: objectives[%d] %s: %w", document.Position, i, oc.Name, err)
+			return fmt.Errorf("%s: objectives[%d] %.64s: %w", document.Position, i, oc.Name, err)
 		}
 		d.objectives = append(d.objectives, o)
 	}

@@ -34,6 +34,7 @@ func (e *Engine) commitTallyLocked(t *Tally, now int64) {
 			e.first = min(e.first, start)
 		}
 	}
+	e.rewindLocked(now)
 	if e.edge != noTime {
 		e.now = e.edge
 	}

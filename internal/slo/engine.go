@@ -46,6 +46,7 @@ type Engine struct {
 	first       int64    // start of the earliest slice with telemetry
 	now         int64    // event time, moved on by the clock in silence
 	arrived     int64    // clock reading of the last commit
+	astraySince int64    // clock reading since which the book has been ahead of the clock; 0 while it is not
 	firing      []firing // groups that have an open alert, or had one since the last look
 	transitions []Transition
 	handedOut   []Transition // taken, and not yet delivered or returned

@@ -11,7 +11,11 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 )
+
+// maxName bounds the name of an objective, in bytes: it stands on every metric and in every alert.
+const maxName = 300
 
 // maxWindow is the longest window an objective may have.
 const maxWindow = 366 * Day
@@ -65,6 +69,8 @@ func (o Objective) Validate() error {
 	switch {
 	case o.Name == "":
 		return fmt.Errorf("%w: name must not be empty", errObjective)
+	case len(o.Name) > maxName || !utf8.ValidString(o.Name):
+		return fmt.Errorf("%w: name must be UTF-8 of up to %d bytes (got %d: %.64q)", errObjective, maxName, len(o.Name), o.Name)
 	case !(o.Target >= 0 && o.Target < 1):
 		return fmt.Errorf("%w %s: target must be in [0, 1) (got %v)", errObjective, o.Name, o.Target)
 	case o.Calendar == nil && (o.Window < Duration(time.Hour) || o.Window > Duration(maxWindow)):

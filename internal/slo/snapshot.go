@@ -20,7 +20,7 @@ import (
 const (
 	partMagic = "PWSL"
 	// snapshotVersion rises with every change of the body that this code could not read.
-	snapshotVersion = 6
+	snapshotVersion = 7
 	bookKey         = "book"
 )
 
@@ -130,6 +130,7 @@ func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error,
 	for _, o := range e.objectives {
 		e.doubtDeliveryLocked(o)
 	}
+	e.audit = newAudit() // what a replayed commit found was told when it was new
 	if len(e.transitions) > 0 {
 		e.wakeLocked()
 	}
@@ -198,6 +199,7 @@ func (e *Engine) encodeBook() []byte {
 	w.int(e.first)
 	w.int(e.edge)
 	w.int(e.arrived)
+	w.int(e.astraySince)
 	ids := make([]uint64, 0, len(e.sources))
 	for id := range e.sources {
 		ids = append(ids, id)
@@ -215,7 +217,7 @@ func (e *Engine) encodeBook() []byte {
 
 func (e *Engine) decodeBook(body []byte) bool {
 	d := decoder{rest: body}
-	first, edge, arrived := d.int(), d.int(), d.int()
+	first, edge, arrived, astray := d.int(), d.int(), d.int(), d.int()
 	sources := map[uint64]int64{}
 	for range d.length() {
 		id := d.uint()
@@ -227,7 +229,8 @@ func (e *Engine) decodeBook(body []byte) bool {
 	if d.failed || len(d.rest) > 0 {
 		return false
 	}
-	e.first, e.edge, e.now, e.arrived, e.sources, e.coverage, e.orphans = first, edge, edge, arrived, sources, observed, orphans
+	e.first, e.edge, e.now, e.arrived, e.astraySince = first, edge, edge, arrived, astray
+	e.sources, e.coverage, e.orphans = sources, observed, orphans
 	return true
 }
 

@@ -20,8 +20,8 @@ import (
 
 const (
 	apiVersion = "openslo/v1"
-	// maxBytes and maxDocuments bound what is read.
-	maxBytes       = 4 << 20
+	// MaxBytes and maxDocuments bound what is read of a source.
+	MaxBytes       = 4 << 20
 	maxDocuments   = 10_000
 	maxDescription = 1050
 	maxName        = 253
@@ -91,8 +91,8 @@ func keysOf(n *yaml.Node) []*yaml.Node {
 
 // Split parses the documents of a source. Empty ones are left out.
 func Split(s Source) ([]Document, error) {
-	if len(s.Text) > maxBytes {
-		return nil, Problem{Position: Position{s.Name, 1}, Reason: fmt.Sprintf("a file may hold up to %d MiB (got %d bytes)", maxBytes>>20, len(s.Text))}
+	if len(s.Text) > MaxBytes {
+		return nil, Problem{Position: Position{s.Name, 1}, Reason: fmt.Sprintf("a file may hold up to %d MiB (got %d bytes)", MaxBytes>>20, len(s.Text))}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(s.Text))
 	var out []Document
@@ -103,7 +103,7 @@ func Split(s Source) ([]Document, error) {
 		case errors.Is(err, io.EOF):
 			return out, nil
 		case err != nil:
-			return nil, Problem{Position: Position{s.Name, lineOf(err)}, Reason: err.Error()}
+			return nil, Problem{Position: Position{s.Name, lineOf(err)}, Reason: cut(err.Error())}
 		case len(out) == maxDocuments:
 			return nil, Problem{Position: Position{s.Name, node.Line}, Reason: fmt.Sprintf("a file may hold up to %d documents", maxDocuments)}
 		}

@@ -40,10 +40,30 @@ func (r *reader) problem(n *yaml.Node, format string, args ...any) Problem {
 	if n != nil {
 		line = n.Line
 	}
-	return Problem{Position{r.file, line}, r.kind, r.name, fmt.Sprintf(format, args...)}
+	return Problem{Position{r.file, line}, r.kind, cut(r.name), cut(fmt.Sprintf(format, args...))}
 }
 
-func (r *reader) err() error { return errors.Join(r.problems...) }
+const (
+	// maxReason is how long what is said of one problem may be, in bytes, and maxProblems of how many is spoken.
+	maxReason   = 1000
+	maxProblems = 20
+)
+
+// cut keeps the beginning of a text: what is wrong may quote what was written, which may be anything.
+func cut(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + " …"
+}
+
+// err is what is wrong, the first of it where it is much.
+func (r *reader) err() error {
+	if n := len(r.problems); n > maxProblems {
+		return errors.Join(append(slices.Clone(r.problems[:maxProblems]), fmt.Errorf("and %d more", n-maxProblems))...)
+	}
+	return errors.Join(r.problems...)
+}
 
 // object is a mapping whose keys have been checked.
 type object struct {

@@ -252,9 +252,11 @@ func (b *book) measure(part slo.Objective, o objective, i indicator, of int) {
 	switch {
 	case d.NotComputable != "":
 		b.warn(o.node, "objective %s is listed, but has no data: %s", d.Name, d.NotComputable)
-	case spec != nil && spec.Decode(&d.Spec) != nil:
-		b.fault(spec, "spec must be a mapping")
-		return
+	case spec != nil:
+		if err := spec.Decode(&d.Spec); err != nil {
+			b.fault(spec, "spec must be a mapping: %s", err)
+			return
+		}
 	}
 	check := d.Objective
 	if d.Spec != nil {
