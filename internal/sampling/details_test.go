@@ -3,6 +3,7 @@
 package sampling
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -204,12 +205,7 @@ func TestANewVariantOfAFlagIsAChange(t *testing.T) {
 type meets map[int][]int
 
 func (m meets) Match(condition, resource, _, _ int) (bool, error) {
-	for _, c := range m[resource] {
-		if c == condition {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.Contains(m[resource], condition), nil
 }
 
 func TestTheFirstRuleThatMatchesDecides(t *testing.T) {

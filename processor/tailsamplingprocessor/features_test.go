@@ -123,8 +123,7 @@ func TestADryRunIsScoredBesideWhatIsKept(t *testing.T) {
 type cites struct {
 	component.StartFunc
 	component.ShutdownFunc
-	ids  [][16]byte
-	host map[component.ID]component.Component
+	ids [][16]byte
 }
 
 func (c *cites) CitedTraces(time.Time) [][16]byte { return c.ids }

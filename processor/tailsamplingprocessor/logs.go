@@ -37,6 +37,9 @@ type logSampler struct {
 	shared    *shared
 
 	stopping sync.Once
+	// taking is held for reading while records are taken in; stopped is written under it.
+	taking  sync.RWMutex
+	stopped bool
 	// cancel ends run; nil before the start.
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -80,6 +83,10 @@ func (l *logSampler) Shutdown(ctx context.Context) error {
 		if l.cancel != nil {
 			l.cancel()
 			<-l.done
+			// What is taken in counts as delivered to those who sent it, so it must be in before the last records go.
+			l.taking.Lock()
+			l.stopped = true
+			l.taking.Unlock()
 			l.shared.logs.Expire(time.Now(), true)
 			ctx, cancel := context.WithTimeout(ctx, lastTries)
 			defer cancel()
@@ -180,7 +187,12 @@ func (l *logSampler) add(fate string, records int) {
 
 // ConsumeLogs implements consumer.Logs. Records without a trace, and those of a trace that is kept, go on at once; the others wait.
 func (l *logSampler) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
-	if l.alone {
+	l.taking.RLock()
+	defer l.taking.RUnlock()
+	switch {
+	case l.stopped:
+		return errStopped
+	case l.alone:
 		return l.next.ConsumeLogs(ctx, ld)
 	}
 	if l.shared.logs.Full() {

@@ -64,8 +64,10 @@ type sampler struct {
 	engine *sampling.Engine
 	freed  chan struct{}
 
-	stop chan struct{}
-	done chan struct{}
+	// taking is held for reading while a request is taken in; shutdown waits for those on their way.
+	taking sync.RWMutex
+	stop   chan struct{}
+	done   chan struct{}
 }
 
 var _ processor.Traces = (*sampler)(nil)
@@ -197,6 +199,9 @@ func (s *sampler) Shutdown(ctx context.Context) error {
 	default:
 	}
 	close(s.stop)
+	// What is taken in counts as delivered to those who sent it, so it must be in before the last decision.
+	s.taking.Lock()
+	s.taking.Unlock() //nolint:staticcheck // nothing is guarded, only waited for
 	if s.out.started {
 		<-s.done
 	}
@@ -235,12 +240,14 @@ func (s *sampler) closeJournal(ctx context.Context, now time.Time) error {
 // ConsumeTraces implements consumer.Traces. It waits while more output is pending than fits, which is how a slow or failing destination
 // is felt upstream.
 func (s *sampler) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
+	s.taking.RLock()
+	defer s.taking.RUnlock()
 	select {
 	case <-s.stop:
 		return errStopped
 	default:
 	}
-	if err := s.out.waitForRoom(ctx); err != nil {
+	if err := s.out.waitForRoom(ctx, s.stop); err != nil {
 		return err
 	}
 	data, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)

@@ -111,7 +111,7 @@ func (s *sender) progress() (queued, sent uint64) {
 }
 
 // waitForRoom returns once less is pending than may be.
-func (s *sender) waitForRoom(ctx context.Context) error {
+func (s *sender) waitForRoom(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		s.mu.Lock()
 		room, changed := s.pending < s.limit, s.changed
@@ -123,7 +123,7 @@ func (s *sender) waitForRoom(ctx context.Context) error {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.giveUp:
+		case <-stop:
 			return errStopped
 		}
 	}
