@@ -39,10 +39,10 @@ func newFlagImpactAdapter(s surroundings) detect.Detector {
 // isEvaluation knows the name of today and the one before it.
 func isEvaluation(name string) bool { return name == flagEvent || name == "feature_flag" }
 
-// evaluation reads flag and variant; a flag without variants has its value instead.
+// evaluation reads flag and variant. Of a flag without variants it takes a value that is true or false; any other may be about somebody.
 func evaluation(attrs pcommon.Map, key *track.Key) (variant string, ok bool) {
 	key.Subject = text(attrs, "feature_flag.key")
-	for _, name := range [...]string{"feature_flag.result.variant", "feature_flag.variant", "feature_flag.result.value"} {
+	for _, name := range [...]string{"feature_flag.result.variant", "feature_flag.variant"} {
 		if variant = text(attrs, name); variant != "" {
 			return variant, key.Subject != ""
 		}
@@ -102,20 +102,17 @@ func (f *flagImpactAdapter) readTraces(td ptrace.Traces) {
 }
 
 func (f *flagImpactAdapter) readSpan(id *identity, span ptrace.Span, end int64) {
-	r := flagimpact.Request{Trace: span.TraceID(), End: end, Took: duration(span), Failed: span.Status().Code() == ptrace.StatusCodeError}
-	direct := false
 	for _, event := range span.Events().All() {
 		if !isEvaluation(event.Name()) {
 			continue
 		}
 		if variant, ok := evaluation(event.Attributes(), &id.key); ok {
-			f.Direct(id.key, variant, r)
-			direct = true
+			f.Evaluate(id.key, variant, span.TraceID(), end)
 		}
 	}
-	if !direct {
-		f.Serve(id.key.Service, r)
-	}
+	f.Serve(id.key.Service, flagimpact.Request{
+		Trace: span.TraceID(), End: end, Took: duration(span), Failed: span.Status().Code() == ptrace.StatusCodeError,
+	})
 }
 
 // tick reports what was left out since the last one.

@@ -28,12 +28,13 @@ type state struct {
 
 	Errors Odds `json:"errors"`
 	Logged Odds `json:"logged"`
-	// Slower compares how many requests last longer than a threshold; Near, Far and Tail how many of the canary's last longer than one
-	// bucket (19 %), two (41 %) or four (twice) above the threshold of the baseline's. Nil where nothing was ever told.
+	// Slower compares how many requests last longer than a threshold; Near, Far, Tail and End how many of the canary's last longer than
+	// one bucket (19 %), two (41 %), four (twice) or eight (four times) above the threshold of the baseline's. Nil where nothing was told.
 	Slower [thresholds]*Odds `json:"slower"`
 	Near   [bounds]*Odds     `json:"near"`
 	Far    [thresholds]*Odds `json:"far"`
 	Tail   [thresholds]*Odds `json:"tail"`
+	End    [thresholds]*Odds `json:"end"`
 
 	Memory Excess `json:"memory"`
 	CPU    Excess `json:"cpu"`
@@ -139,6 +140,7 @@ func (c *Comparison) addLatency(canary, baseline *[Buckets]uint32) {
 		addTo(&c.state.Slower[k], table{nc, nb, tail(canary, from), b})
 		addTo(&c.state.Far[k], table{nc, nb, tail(canary, from+farSteps), b})
 		addTo(&c.state.Tail[k], table{nc, nb, tail(canary, from+tailSteps), b})
+		addTo(&c.state.End[k], table{nc, nb, tail(canary, from+endSteps), b})
 	}
 	for k := range bounds {
 		addTo(&c.state.Near[k], table{nc, nb, tail(canary, 1+k+nearSteps), tail(baseline, 1+k)})
@@ -188,6 +190,7 @@ func (c *Comparison) Merge(other *Comparison) {
 		mergeOdds(&s.Slower[k], o.Slower[k])
 		mergeOdds(&s.Far[k], o.Far[k])
 		mergeOdds(&s.Tail[k], o.Tail[k])
+		mergeOdds(&s.End[k], o.End[k])
 	}
 	for k := range bounds {
 		mergeOdds(&s.Near[k], o.Near[k])

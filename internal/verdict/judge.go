@@ -98,19 +98,20 @@ func (s Settings) withDefaults() Settings {
 // requests that fail or slow down together within a slice.
 var alphaShares = map[string]float64{MetricErrors: 0.25, MetricLogged: 0.02, MetricLatency: 0.08, MetricMemory: 0.01, MetricCPU: 0.01}
 
-// The margins of latency, in buckets: 19 %, 41 % and twice. The fewer requests speak of a quantile, the wider its margin must be for
+// The margins of latency, in buckets: 19 %, 41 %, twice and four times. The fewer requests speak of a quantile, the wider its margin must be for
 // them ever to show anything.
 const (
 	nearSteps = 1
 	farSteps  = 2
 	tailSteps = 4
+	endSteps  = 8
 )
 
 // quantiles are those at which a canary must be shown not to be slower, and by how much it may be.
 var quantiles = []struct {
 	q     float64
 	steps int
-}{{0.5, nearSteps}, {0.9, farSteps}, {0.99, tailSteps}}
+}{{0.5, nearSteps}, {0.9, farSteps}, {0.95, tailSteps}, {0.99, endSteps}}
 
 // MetricVerdict is what one metric says.
 type MetricVerdict struct {
@@ -220,8 +221,10 @@ func (c *Comparison) judgeLatency() MetricVerdict {
 func (c *Comparison) notSlower(q float64, steps int) float64 {
 	bucket := quantileBucket(&c.state.Arms[Baseline].Latency, q)
 	k := min(max(bucket-1, 0)/thresholdStep, thresholds-1)
-	o := c.state.Tail[k]
+	o := c.state.End[k]
 	switch steps {
+	case tailSteps:
+		o = c.state.Tail[k]
 	case nearSteps:
 		o = c.state.Near[min(max(bucket-1, 0), bounds-1)]
 	case farSteps:

@@ -9,10 +9,21 @@ import "math"
 type Odds struct {
 	// LogLikelihood is that of all strata, at each grid point, relative to "no difference".
 	LogLikelihood [gridSize]float64 `json:"ll"`
-	// Peak is the greatest part that one stratum has in the evidence for an odds ratio of about two.
-	Peak float64 `json:"peak"`
+	// Peaks are the greatest parts that single strata have in the evidence for an odds ratio of about two, greatest first.
+	Peaks [peaks]float64 `json:"peaks"`
 	// Strata is how many strata said something.
 	Strata int `json:"strata"`
+}
+
+// peaks is how many strata a case must stand without.
+const peaks = 3
+
+func (o *Odds) peak(d float64) {
+	for i := range o.Peaks {
+		if d > o.Peaks[i] {
+			d, o.Peaks[i] = o.Peaks[i], d
+		}
+	}
 }
 
 // doubled is the grid point next to an odds ratio of two.
@@ -28,7 +39,7 @@ func (o *Odds) add(t table) {
 		d := t.logLikelihood(logOdds[i]) - none
 		o.LogLikelihood[i] += d
 		if i == doubled {
-			o.Peak = max(o.Peak, d)
+			o.peak(d)
 		}
 	}
 	o.Strata++
@@ -39,7 +50,9 @@ func (o *Odds) Merge(other *Odds) {
 	for i := range gridSize {
 		o.LogLikelihood[i] += other.LogLikelihood[i]
 	}
-	o.Peak = max(o.Peak, other.Peak)
+	for _, d := range other.Peaks {
+		o.peak(d)
+	}
 	o.Strata += other.Strata
 }
 
@@ -75,10 +88,14 @@ func (o *Odds) logE(prior *[gridSize]float64, null, from, to int) float64 {
 	return logSumExp(terms[from:to]) - logSumExp(prior[from:to])
 }
 
-// persists reports whether the case against the canary stands without the one stratum that speaks loudest against it: a single bad
-// slice of time is an incident, not a property of the version.
+// persists reports whether the case against the canary stands without the strata that speak loudest against it: some bad slices of time
+// are incidents, in which requests fail together, and not a property of the version.
 func (o *Odds) persists() bool {
-	return o.Strata > 1 && o.LogLikelihood[doubled]-o.Peak > math.Ln2
+	rest := o.LogLikelihood[doubled]
+	for _, d := range o.Peaks {
+		rest -= d
+	}
+	return o.Strata > peaks && rest > math.Ln2
 }
 
 // interval returns a confidence sequence for the odds ratio, outwards to the next grid point: with probability 1 − alpha it holds the

@@ -85,7 +85,7 @@ func (d *Detector) ObserveChange(c detect.Change) {
 	}
 }
 
-// TakeChanges returns a deployment for each version that appeared beside or after another.
+// TakeChanges returns a deployment for each version that appeared beside or after another, and its release when the other is gone.
 func (d *Detector) TakeChanges() []detect.Change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,6 +95,9 @@ func (d *Detector) TakeChanges() []detect.Change {
 		c := detect.Change{
 			Kind: detect.Deployment, Time: n.At, Action: "deploy", State: "succeeded", Tool: detect.ToolTelemetry,
 			Service: n.Key.Service, Namespace: n.Key.Namespace, Environment: n.Key.Environment, Version: n.Name,
+		}
+		if n.Released {
+			c.Action = "release"
 		}
 		sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %d", c.Service, c.Namespace, c.Environment, c.Version, n.At.UnixNano()))
 		c.ID = "telemetry-" + hex.EncodeToString(sum[:8])

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -139,14 +140,14 @@ func (d *Detector) Evaluate(key track.Key, variant string, trace [16]byte, at in
 	}
 	id := half{trace, service}
 	w := d.pending[id]
+	if w.count == maxFlags || slices.Contains(w.arms[:w.count], arm) {
+		return // a request counts once, however often it asks
+	}
+	w.arms[w.count] = arm
+	w.count++
+	d.wait(id, w)
 	if w.End != 0 {
 		arm.Observe(w.End, w.Took, w.Failed, trace)
-		return
-	}
-	if w.count < maxFlags {
-		w.arms[w.count] = arm
-		w.count++
-		d.wait(id, w)
 	}
 }
 
@@ -166,11 +167,6 @@ func (d *Detector) Serve(service string, r Request) {
 	}
 	w.Request = r
 	d.wait(id, w)
-}
-
-// Direct takes a request whose span carries the evaluation itself. The caller holds the lock.
-func (d *Detector) Direct(key track.Key, variant string, r Request) {
-	d.arm(key, variant, r.End).Observe(r.End, r.Took, r.Failed, r.Trace)
 }
 
 func (d *Detector) arm(key track.Key, variant string, at int64) *track.Arm {

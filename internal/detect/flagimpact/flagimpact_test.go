@@ -78,20 +78,20 @@ func TestAHarmlessVariantIsKept(t *testing.T) {
 	assert.Equal(t, "keep", said[len(said)-1].Envelope.Action.Verb)
 }
 
-func TestARequestThatCarriesItsEvaluationNeedsNoOtherHalf(t *testing.T) {
-	d := New(Settings{})
-	said, _ := run(d, 20*time.Minute, 5, func(_, _ func()) {})
-	assert.Empty(t, said)
-	for at := time.Duration(0); at < 20*time.Minute; at += 10 * time.Second {
-		for i := range 40 {
-			end := start.Add(time.Hour + at).UnixNano()
-			d.Direct(key, []string{"off", "on"}[i%2], Request{[16]byte{1}, end, time.Millisecond, i%10 == 1})
-		}
-		said = append(said, d.Advance(start.Add(time.Hour+at+10*time.Second))...)
+func TestARequestThatAsksOftenCountsOnce(t *testing.T) {
+	for name, join := range orders {
+		t.Run(name, func(t *testing.T) {
+			often := func(evaluate, serve func()) {
+				join(func() { evaluate(); evaluate(); evaluate() }, serve)
+				evaluate()
+				serve()
+			}
+			once, _ := run(New(Settings{}), 20*time.Minute, 5, join)
+			said, _ := run(New(Settings{}), 20*time.Minute, 5, often)
+			require.NotEmpty(t, said)
+			assert.Equal(t, once, said)
+		})
 	}
-	require.NotEmpty(t, said)
-	assert.Equal(t, signal.ResultFail, said[len(said)-1].Envelope.Result.Value)
-	assert.Equal(t, "on", said[0].Envelope.Target.Attributes["feature_flag.result.variant"])
 }
 
 func TestWhatWaitsIsBounded(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxChanges bounds the changes that are remembered.
-	maxChanges = 1_000
+	// maxChanges bounds the changes that are remembered: those of a large fleet in a quarter of an hour.
+	maxChanges = 10_000
 	// before and after say which changes may have caused what began at some time: a value's time is that of a whole minute, and a
 	// rollout takes a while to show.
 	before = 15 * time.Minute

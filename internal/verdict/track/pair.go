@@ -20,7 +20,16 @@ type Pair struct {
 	begin            int64
 	// undecided: both arms were there from the start, so the one with less traffic will be the canary.
 	undecided bool
+	// alone are the canary's requests since the baseline's last; released is set once they are enough to say that the canary took over.
+	alone    uint64
+	released bool
 }
+
+// A canary has taken over when so many requests and slices went by without any of the baseline's.
+const (
+	aloneRequests = 100
+	aloneSlices   = 6
+)
 
 // State is what a comparison says.
 type State struct {
@@ -67,6 +76,17 @@ func (t *Tracker) add(p *Pair, index int64) {
 	}
 	canary, baseline := p.canary.closed(index), p.baseline.closed(index)
 	p.comparison.Add(index, canary, baseline)
+	if baseline.Requests > 0 {
+		p.alone = 0
+		return
+	}
+	p.alone += canary.Requests
+	if !p.released && p.alone >= aloneRequests && index-p.baseline.last >= aloneSlices {
+		p.released = true
+		t.fresh = append(t.fresh, Newcomer{
+			Key: p.canary.target.key, Name: p.canary.name, At: time.Unix(0, (p.baseline.last+1)*t.width).UTC(), Released: true,
+		})
+	}
 }
 
 var empty verdict.Slice
@@ -155,6 +175,8 @@ type keptPair struct {
 	Baseline   string          `json:"baseline"`
 	Begin      int64           `json:"begin"`
 	Undecided  bool            `json:"undecided,omitempty"`
+	Alone      uint64          `json:"alone,omitempty"`
+	Released   bool            `json:"released,omitempty"`
 	Comparison json.RawMessage `json:"comparison"`
 }
 
@@ -174,7 +196,7 @@ func (t *Tracker) Snapshot() ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keep comparison: %w", err)
 		}
-		k.Pairs = append(k.Pairs, keptPair{p.canary.target.key, p.canary.name, p.baseline.name, p.begin, p.undecided, comparison})
+		k.Pairs = append(k.Pairs, keptPair{p.canary.target.key, p.canary.name, p.baseline.name, p.begin, p.undecided, p.alone, p.released, comparison})
 	}
 	return json.Marshal(k)
 }
@@ -207,7 +229,7 @@ func (t *Tracker) Restore(data []byte) error {
 			a.pairs++
 			a.ring = make([]cell, t.ring)
 		}
-		fresh.pairs = append(fresh.pairs, &Pair{canary, baseline, comparison, one.Begin, one.Undecided})
+		fresh.pairs = append(fresh.pairs, &Pair{canary, baseline, comparison, one.Begin, one.Undecided, one.Alone, one.Released})
 	}
 	*t = *fresh
 	return nil

@@ -139,6 +139,8 @@ type Newcomer struct {
 	Key  Key
 	Name string
 	At   time.Time
+	// Released says that it is the canary of a comparison and that the baseline gets no requests any more.
+	Released bool
 }
 
 // New returns an empty tracker.

@@ -111,6 +111,30 @@ func TestHealthyCanaryPassesAndIsThenTheBaseline(t *testing.T) {
 	assert.Equal(t, verdict.Fail, x.out[0].Verdict.Outcome)
 }
 
+func TestACanaryThatTakesOverIsReleasedOnce(t *testing.T) {
+	x := newTraffic(Settings{})
+	x.run(5*time.Minute, load{name: "1", perSlice: 60})
+	x.run(5*time.Minute, load{name: "1", perSlice: 40}, load{name: "2", perSlice: 30})
+	require.Len(t, x.t.TakeNewcomers(), 1)
+	x.run(40*time.Second, load{name: "2", perSlice: 60})
+	x.run(time.Minute, load{name: "1", perSlice: 1}, load{name: "2", perSlice: 60})
+	assert.Empty(t, x.t.TakeNewcomers(), "not for good")
+	over := x.now
+	x.run(2*time.Minute, load{name: "2", perSlice: 60})
+	state, err := x.t.Snapshot()
+	require.NoError(t, err)
+	assert.Equal(t, []Newcomer{{Key: key, Name: "2", At: over, Released: true}}, x.t.TakeNewcomers())
+	require.NoError(t, x.t.Restore(state))
+	x.run(5*time.Minute, load{name: "2", perSlice: 60})
+	assert.Empty(t, x.t.TakeNewcomers())
+
+	y := newTraffic(Settings{})
+	y.run(5*time.Minute, load{name: "1", perSlice: 60})
+	y.run(5*time.Minute, load{name: "1", perSlice: 40}, load{name: "2", perSlice: 30})
+	y.run(5*time.Minute, load{name: "1", perSlice: 60})
+	assert.Len(t, y.t.TakeNewcomers(), 1, "a canary that is taken back is not released")
+}
+
 func TestWarmUpIsNotJudged(t *testing.T) {
 	x := newTraffic(Settings{WarmUp: 2 * time.Minute})
 	x.run(5*time.Minute, load{name: "1", perSlice: 60})
