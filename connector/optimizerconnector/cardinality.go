@@ -116,3 +116,15 @@ func (c *cardinalityAdapter) Restore(data []byte) error {
 	defer c.mu.Unlock()
 	return c.detector.Restore(data)
 }
+
+func (c *cardinalityAdapter) Export(now time.Time) ([][]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detector.Export(now)
+}
+
+func (c *cardinalityAdapter) Merge(part []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detector.Merge(part)
+}

@@ -356,6 +356,9 @@ func (e *engine) consumeEvents(ctx context.Context, ld plog.Logs) {
 				case name == statisticsEvent:
 					e.mergeStatistics(ctx, rec, clock)
 					continue
+				case name == alertEvent && !e.cfg.Decider:
+					e.passOn(ctx, rl.Resource(), rec)
+					continue
 				case !strings.HasPrefix(name, changePrefix):
 					continue
 				}

@@ -52,16 +52,25 @@ const (
 	statisticsNoDecider = "not_decider"
 )
 
-// parcel is a part, or a change, on its way to the decider.
+// parcel is a part, a change or an alert on its way to the decider.
 type parcel struct {
 	change   *detect.Change
+	alert    *plog.Logs
 	detector string
 	sequence int64
 	at       time.Time
 	body     []byte
 }
 
-func (p *parcel) size() int { return 512 + len(p.body) }
+func (p *parcel) size() int {
+	if p.alert != nil {
+		return 512 + new(plog.ProtoMarshaler).LogsSize(*p.alert)
+	}
+	return 512 + len(p.body)
+}
+
+// part reports whether it is a part.
+func (p *parcel) part() bool { return p.body != nil }
 
 // parcels are what waits to be sent, oldest first.
 type parcels struct {
@@ -80,14 +89,14 @@ func newSender() string {
 
 // add lets a parcel wait, and returns how many parts had to go for it.
 func (p *parcels) add(one parcel) (dropped int) {
-	if one.change == nil {
+	if one.part() {
 		p.last++
 		one.sequence = p.last
 	}
 	p.waiting = append(p.waiting, one)
 	p.bytes += one.size()
 	for p.bytes > maxParcels {
-		if p.waiting[0].change == nil {
+		if p.waiting[0].part() {
 			dropped++
 		}
 		p.bytes -= p.waiting[0].size()
@@ -129,6 +138,17 @@ func (e *engine) exportRest(ctx context.Context) {
 	if !now.IsZero() {
 		e.export(ctx, now)
 	}
+}
+
+// passOn lets an alert wait for the decider, which tells by the alert itself whether it knows it.
+func (e *engine) passOn(ctx context.Context, resource pcommon.Resource, rec plog.LogRecord) {
+	alert := plog.NewLogs()
+	rl := alert.ResourceLogs().AppendEmpty()
+	resource.CopyTo(rl.Resource())
+	rec.CopyTo(rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.countStatistics(ctx, statisticsDropped, e.parcels.add(parcel{alert: &alert}))
 }
 
 func (e *engine) countStatistics(ctx context.Context, outcome string, n int) {
@@ -180,8 +200,14 @@ func (e *engine) packed(waiting []parcel) (logs plog.Logs, parts int) {
 	observed := pcommon.NewTimestampFromTime(e.clock())
 	records := plog.NewLogRecordSlice()
 	for _, p := range waiting {
-		if p.change != nil {
+		switch {
+		case p.change != nil:
 			appendChange(logs, e.scope, e.version, observed, *p.change)
+			continue
+		case p.alert != nil:
+			again := plog.NewLogs()
+			p.alert.CopyTo(again)
+			again.ResourceLogs().MoveAndAppendTo(logs.ResourceLogs())
 			continue
 		}
 		rec := records.AppendEmpty()

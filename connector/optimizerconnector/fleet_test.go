@@ -247,6 +247,24 @@ func TestChangesReachTheDeciderOnce(t *testing.T) {
 	require.NoError(t, decider.Shutdown(t.Context()))
 }
 
+func TestAlertsReachTheDeciderOnce(t *testing.T) {
+	clock := &fakeClock{now: t0}
+	replica, decider := newMember(t, clock, nil, func(c *Config) { c.Decider = false }), newMember(t, clock, nil, func(*Config) {})
+	require.NoError(t, replica.ConsumeLogs(t.Context(), alertLog("firing", t0, nil)))
+	replica.engine.tick(t.Context())
+	require.Len(t, replica.sent, 1)
+	for range 2 {
+		again := plog.NewLogs()
+		replica.sent[0].CopyTo(again)
+		require.NoError(t, decider.ConsumeLogs(t.Context(), again))
+	}
+	require.Len(t, decider.sent, 1)
+	assert.Equal(t, signal.KindSLOBurn, decider.sent[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).EventName())
+	assert.Empty(t, replica.board.published)
+	require.NoError(t, replica.Shutdown(t.Context()))
+	require.NoError(t, decider.Shutdown(t.Context()))
+}
+
 func TestNumbersOfSendersAreKeptOverARestart(t *testing.T) {
 	clock, storage := &fakeClock{now: t0}, &fakeStorage{values: map[string][]byte{}}
 	replica := newMember(t, clock, nil, func(c *Config) { c.Decider = false })

@@ -34,10 +34,18 @@ type (
 const eventsMetric = "slo.events"
 
 // outcomeAdapter reads slo.events for the outcome detector.
-type outcomeAdapter struct{ *outcome.Detector }
+type outcomeAdapter struct {
+	*outcome.Detector
+	surroundings
+}
 
 func newOutcomeAdapter(s surroundings) detect.Detector {
-	return outcomeAdapter{outcome.New(outcome.Default(s.cfg.MaxActiveSignals))}
+	return outcomeAdapter{outcome.New(outcome.Default(s.cfg.MaxActiveSignals)), s}
+}
+
+// Merge adds events as if they had been read here.
+func (o outcomeAdapter) Merge(part []byte) error {
+	return o.Detector.Merge(part, o.clock().Add(o.cfg.MaxFuture))
 }
 
 func (o outcomeAdapter) readMetrics(md pmetric.Metrics) {
