@@ -95,15 +95,16 @@ type durations struct {
 	sketches   [2]sketch
 }
 
-func (d *durations) add(generation int64, b Bucket, w Weight) {
+// of is the sketch of a generation; nil where it is over.
+func (d *durations) of(generation int64) *sketch {
 	i := floorMod(generation, 2)
 	switch {
 	case d.generation[i] > generation:
-		return
+		return nil
 	case d.generation[i] < generation:
 		d.generation[i], d.sketches[i] = generation, sketch{}
 	}
-	d.sketches[i].add(b, w)
+	return &d.sketches[i]
 }
 
 // Latency is what is known of how long the events of an objective took.
@@ -187,7 +188,14 @@ func (e *Engine) addDurationsLocked(g *group, all []duration) {
 		g.durations = new(durations)
 	}
 	width := e.generation()
-	for _, d := range all {
-		g.durations.add(floorDiv(d.start, width), d.bucket, d.weight)
+	var s *sketch
+	for i := range all {
+		d := &all[i]
+		if i == 0 || d.start != all[i-1].start {
+			s = g.durations.of(floorDiv(d.start, width))
+		}
+		if s != nil {
+			s.add(d.bucket, d.weight)
+		}
 	}
 }

@@ -40,12 +40,22 @@ type Tally struct {
 	doubts     []doubt
 
 	interned map[contribution]ContributionID
-	values   []contribution // by id
+	recent   [recentValues]recentValue // found without hashing: routes and versions repeat
+	values   []contribution            // by id
 }
 
 // ContributionID stands for a value of a contributor attribute within one batch, so that it is hashed once an event and not once an
 // objective.
 type ContributionID int32
+
+// recentValues is a power of two.
+const recentValues = 32
+
+type recentValue struct {
+	contribution
+	id    ContributionID
+	known bool
+}
 
 type sourceMark struct {
 	source            uint64
@@ -122,6 +132,7 @@ func (t *Tally) Reset() {
 	t.service, t.instance = "", ""
 	t.doubts = t.doubts[:0]
 	clear(t.interned)
+	t.recent = [recentValues]recentValue{}
 	clear(t.values)
 	t.values = t.values[:0]
 	t.current = SliceSpan{1, 0}
@@ -247,13 +258,21 @@ func (s *sliceCounts) count(at int64, c Counts) {
 // Intern names a value of the engine's contributor attribute number `attribute`, until the next Reset.
 func (t *Tally) Intern(attribute uint8, value string) ContributionID {
 	key := contribution{attribute, cut(value)}
+	place := int(attribute) * 5
+	if n := len(key.value); n > 0 {
+		place += n + int(key.value[n-1])
+	}
+	recent := &t.recent[place%recentValues]
+	if recent.known && recent.attribute == attribute && recent.value == key.value {
+		return recent.id
+	}
 	id, ok := t.interned[key]
 	if !ok {
 		id = ContributionID(len(t.values))
 		t.interned[key] = id
-		key.value = clean(key.value)
-		t.values = append(t.values, key)
+		t.values = append(t.values, contribution{attribute, clean(key.value)})
 	}
+	*recent = recentValue{key, id, true}
 	return id
 }
 
