@@ -3,8 +3,8 @@
 // Package slo computes service level indicators, error budgets and burn-rate alerts from weighted events in event time.
 //
 // The engine holds the book: for each objective and group the events of every window, in rings of slices of fixed size. Events
-// come in tallies, one a batch, and count when the tally is committed. It has no clock, no goroutine and no I/O: time comes in as
-// an argument, and state leaves and enters as bytes.
+// come in tallies, one a batch, and count when the tally is committed. It has no clock, no I/O and, but while it is restored,
+// no goroutine: time comes in as an argument, and state leaves and enters as bytes.
 package slo
 
 import (

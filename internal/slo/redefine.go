@@ -67,6 +67,7 @@ func (e *Engine) Redefine(objectives []Objective, maintenance []Maintenance, get
 			}
 			damaged = append(damaged, lost...)
 			e.doubtDeliveryLocked(o)
+			e.noteFiringLocked(o)
 		}
 	}
 	e.moved = true

@@ -95,7 +95,7 @@ func (e *Engine) SnapshotFailed() {
 	e.journalSnapshotFailedLocked()
 }
 
-// Restore reads the book back from get, which returns nil for a key that is not there. It returns one error per part that could not be
+// Restore reads the book back from get, which returns nil for a key that is not there and is called by several goroutines at once. It returns one error per part that could not be
 // used: what is damaged starts empty, the rest continues. If any part is of a newer version nothing is restored and the
 // error is ErrVersion: writing over the state of a newer version would destroy it.
 func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error, err error) {
@@ -113,13 +113,11 @@ func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error,
 		}
 	}
 	e.adoptOrphansLocked(get)
-	for _, o := range e.objectives {
-		lost, err := e.restoreObjective(o, get)
-		if err != nil {
-			return nil, err
-		}
-		damaged = append(damaged, lost...)
+	lost, err := e.restoreObjectives(get)
+	if err != nil {
+		return nil, err
 	}
+	damaged = append(damaged, lost...)
 	for _, part := range []func(func(string) ([]byte, error)) ([]error, error){e.restoreAlerts, e.restoreJournal} {
 		lost, err := part(get)
 		if err != nil {
@@ -133,48 +131,6 @@ func (e *Engine) Restore(get func(key string) ([]byte, error)) (damaged []error,
 	e.audit = newAudit() // what a replayed commit found was told when it was new
 	if len(e.transitions) > 0 {
 		e.wakeLocked()
-	}
-	return damaged, nil
-}
-
-func (e *Engine) restoreObjective(o *objective, get func(string) ([]byte, error)) (damaged []error, err error) {
-	index, err := open(get, objectivePart(o.digest))
-	if errors.Is(err, ErrDamaged) {
-		return []error{fmt.Errorf("objective %s: index: %w", o.Name, err)}, nil
-	}
-	if err != nil || index == nil {
-		return nil, err
-	}
-	d := decoder{rest: index}
-	n := d.uint()
-	for i := uint64(0); i < n && !d.failed; i++ {
-		key, overflow := d.text(), d.uint() == 1
-		body, err := open(get, groupPart(o.digest, key))
-		if err != nil && !errors.Is(err, ErrDamaged) {
-			return nil, err
-		}
-		values, ok := parseGroupKey(key, len(o.GroupBy))
-		var g *group
-		if err == nil && ok && body != nil {
-			g = e.newGroup(o, key, values)
-			ok = e.decodeGroup(o, g, body)
-		}
-		if err != nil || !ok || body == nil {
-			damaged = append(damaged, fmt.Errorf("objective %s, group %q: %w", o.Name, values, ErrDamaged))
-			continue
-		}
-		g.stored = true
-		if overflow {
-			o.overflow = g
-		} else {
-			o.groups[key] = g
-		}
-		if g.firing() {
-			e.firing = append(e.firing, firing{o, g})
-		}
-	}
-	if d.failed {
-		damaged = append(damaged, fmt.Errorf("objective %s: index: %w", o.Name, ErrDamaged))
 	}
 	return damaged, nil
 }
