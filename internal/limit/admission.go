@@ -20,6 +20,7 @@ const (
 type admission struct {
 	limit   int
 	seats   map[uint64]*seat
+	unseen  seatFilter    // says of most hashes without a seat that they have none; made when somebody is refused
 	waiting *heavyHitters // nil until somebody was refused
 	demand  hyperLogLog   // everybody who asked in this window; filled from the moment somebody is refused
 
@@ -44,7 +45,12 @@ const seatBytes = 64
 func (a *admission) crowded() bool { return a.contested || a.wasContested }
 
 // find returns the seat of a hash, or nil.
-func (a *admission) find(hash uint64) *seat { return a.seats[hash] }
+func (a *admission) find(hash uint64) *seat {
+	if a.unseen.bits != nil && !a.unseen.has(hash) {
+		return nil
+	}
+	return a.seats[hash]
+}
 
 // ask gives a seat while there is room.
 func (a *admission) ask(hash uint64, room bool) *seat {
@@ -56,6 +62,9 @@ func (a *admission) ask(hash uint64, room bool) *seat {
 	}
 	s := &seat{used: true}
 	a.seats[hash] = s
+	if a.unseen.bits != nil {
+		a.unseen.add(hash)
+	}
 	return s
 }
 
@@ -75,6 +84,9 @@ func (a *admission) refuse(hash uint64, weight float64, room int64) int64 {
 	}
 	if !a.contested {
 		a.contested = true
+		if a.unseen.bits == nil && room > 0 {
+			grown += a.unseen.fill(a.seats)
+		}
 		if !a.wasContested && room > 0 {
 			for seated := range a.seats {
 				grown += a.demand.insert(seated)
@@ -95,7 +107,10 @@ func (a *admission) refuse(hash uint64, weight float64, room int64) int64 {
 func waitingSize(limit int) int { return 4 * min(max(limit, 16), 4096) }
 
 // clear takes all seats back.
-func (a *admission) clear() { clear(a.seats) }
+func (a *admission) clear() {
+	clear(a.seats)
+	a.unseen = seatFilter{}
+}
 
 // edge closes the window: it frees idle seats, lets the heavy displace the light and tells whether anybody lost or won a seat.
 func (a *admission) edge(factor float64) bool {
@@ -113,6 +128,10 @@ func (a *admission) edge(factor float64) bool {
 	a.demand.reset()
 	a.refused = 0
 	a.wasContested, a.contested = a.contested, false
+	a.unseen = seatFilter{}
+	if a.wasContested {
+		a.unseen.fill(a.seats)
+	}
 	return changed
 }
 
@@ -190,9 +209,40 @@ func (a *admission) wanted() float64 {
 }
 
 func (a *admission) bytes() int64 {
-	n := int64(len(a.seats))*seatBytes + a.demand.bytes()
+	n := int64(len(a.seats))*seatBytes + a.demand.bytes() + 8*int64(len(a.unseen.bits))
 	if a.waiting != nil {
 		n += heavyHittersBytes(a.waiting.size)
 	}
 	return n
+}
+
+// seatFilter answers for most hashes without a seat, in one access to memory, that they have none: in an explosion nearly all have none.
+// It is one bit a hash, in sixteen to 32 times as many bits as there are seats.
+type seatFilter struct{ bits []uint64 }
+
+func (f *seatFilter) at(hash uint64) (word int, bit uint64) {
+	return int(hash >> 6 & uint64(len(f.bits)-1)), 1 << (hash & 63)
+}
+
+func (f *seatFilter) has(hash uint64) bool {
+	word, bit := f.at(hash)
+	return f.bits[word]&bit != 0
+}
+
+func (f *seatFilter) add(hash uint64) {
+	word, bit := f.at(hash)
+	f.bits[word] |= bit
+}
+
+// fill makes a filter of seats and tells its size in bytes. Seats given later make it less sharp, never wrong.
+func (f *seatFilter) fill(seats map[uint64]*seat) int64 {
+	words := 8
+	for words*64 < 16*len(seats) {
+		words *= 2
+	}
+	f.bits = make([]uint64, words)
+	for hash := range seats {
+		f.add(hash)
+	}
+	return 8 * int64(words)
 }

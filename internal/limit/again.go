@@ -17,6 +17,11 @@ func (m *Metric) heat() {
 		m.hot = append(m.hot, a)
 		m.ruled = m.ruled || a.rule != nil
 	}
+	if len(m.hot) == 0 {
+		m.recent = nil
+	} else if m.recent == nil {
+		m.recent = new([recentGroups]*Group)
+	}
 }
 
 // in returns the attribute's place in a point, or -1. Senders keep the order.
@@ -75,7 +80,7 @@ func (m *Metric) again(p *Point, id uint64) *Group {
 	if !ok || sum == p.raw {
 		return nil
 	}
-	g := m.groups[Mix(p.Series, sum)]
+	g := m.group(Mix(p.Series, sum))
 	if g == nil || g.whole || g.ended || g.placed.window != m.l.window || g.placed.generation != m.generation || g.placed.measured != m.measuring {
 		return nil
 	}
@@ -91,6 +96,20 @@ func (m *Metric) again(p *Point, id uint64) *Group {
 			m.charge(grown)
 		}
 	}
+	return g
+}
+
+// recentGroups is how many groups are at hand without a look into the table of all.
+const recentGroups = 256
+
+// group finds a group by its key.
+func (m *Metric) group(key uint64) *Group {
+	at := &m.recent[key%recentGroups]
+	if g := *at; g != nil && g.key == key {
+		return g
+	}
+	g := m.groups[key]
+	*at = g
 	return g
 }
 

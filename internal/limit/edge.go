@@ -68,6 +68,9 @@ func (m *Metric) sweep() bool {
 			gone = true
 		}
 	}
+	if gone && m.recent != nil {
+		clear(m.recent[:])
+	}
 	return gone
 }
 
@@ -133,6 +136,9 @@ func (m *Metric) account() {
 	bytes := m.series.bytes() + m.full.bytes() + m.wanted.bytes()
 	for _, a := range m.list {
 		bytes += a.values.bytes() + a.without.bytes()
+	}
+	if m.recent != nil {
+		bytes += 8 * recentGroups
 	}
 	m.charge(bytes - m.accounted)
 }

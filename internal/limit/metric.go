@@ -31,7 +31,8 @@ type Metric struct {
 	series   admission // outgoing series, kept or merged
 	streams  streamTable
 	groups   map[uint64]*Group
-	overflow int // overflow series of whole series
+	recent   *[recentGroups]*Group // those that points were folded into lately, by their key
+	overflow int                   // overflow series of whole series
 
 	stirred    []*Group // levels that changed without a point to say so
 	leaving    []*Group // scratch of Stirred

@@ -92,11 +92,20 @@ func (t *streamTable) first(id uint64) uint32 { return t.slots[t.home(tagOf(id))
 // insert adds a stream that is not there yet and tells by how many bytes the table grew.
 func (t *streamTable) insert(id uint64, ref uint32) int64 {
 	grown := int64(0)
-	if 8*(t.used+1) > 5*len(t.slots) {
+	if crowdedTable(t.used+1, len(t.slots)) {
 		grown = t.resize(max(2*len(t.slots), leastSlots))
 	}
 	t.put(streamSlot{tagOf(id), ref + 1})
 	return grown
+}
+
+// crowdedTable tells whether a table has to grow. Small ones stay emptier: most searches end at the first slot, and no branch is
+// guessed wrong.
+func crowdedTable(used, slots int) bool {
+	if slots < manySlots {
+		return 4*used > slots
+	}
+	return 8*used > 5*slots
 }
 
 func (t *streamTable) put(s streamSlot) {
@@ -151,7 +160,7 @@ func (t *streamTable) prune(a *arena, leave func(*stream) bool) int64 {
 		return -freed
 	}
 	slots := leastSlots
-	for 8*left > 5*slots {
+	for crowdedTable(left, slots) {
 		slots *= 2
 	}
 	return t.resize(slots) // searches end at a free slot: holes have to be closed

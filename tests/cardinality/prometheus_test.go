@@ -125,3 +125,16 @@ func (p prometheus) one(t *testing.T, expression string, at int64) (float64, boo
 	}
 	return all[0].samples[0].value, true
 }
+
+// settled returns a moment, of the unit of Prometheus' own clock, at which all targets had answered. On a busy machine a scrape may take
+// longer than it may, and all series are gone until the next.
+func (p prometheus) settled(t *testing.T, targets int) int64 {
+	t.Helper()
+	var at int64
+	harness.Await(t, time.Minute, "a scrape of all targets", func() bool {
+		at = time.Now().Add(-2 * scrapeEvery).UnixMilli() // what is scraped until then is stored by now
+		answering, _ := p.one(t, "sum(up)", at)
+		return answering == float64(targets)
+	})
+	return at
+}

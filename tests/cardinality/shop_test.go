@@ -29,18 +29,27 @@ const (
 	sessions    = 400
 )
 
-// Everything arrives twice at Prometheus: as it came, and folded. The objective counts spans; what dashboards make of the metrics is
-// asked of both views.
+// Everything arrives twice at Prometheus: as it came, and folded. Two books hold the same objectives, one in front of the limiter and one
+// behind it; one of these is over the very metric that explodes. What dashboards make of the metrics is asked of both views.
 const shopConfig = `
 extensions:
-  slo:
-    objectives: [{name: frontend-availability, service: frontend, target: 0.99, indicator: {spans: {}}}]
+  slo/raw:
+    objectives:
+      - {name: availability raw, service: frontend, target: 0.99, indicator: {spans: {}}}
+      - {name: views raw, service: frontend, target: 0.5, indicator: {metrics: {total: {metric: shop.page.views}, bad: {metric: shop.page.views, match: [{attribute: shop.page, equals: cart}]}}}}
+      - {name: latency raw, service: frontend, target: 0.9, indicator: {metrics: {histogram: {metric: http.server.request.duration}, latency: 10ms}}}
+  slo/folded:
+    objectives:
+      - {name: views folded, service: frontend, target: 0.5, indicator: {metrics: {total: {metric: shop.page.views}, bad: {metric: shop.page.views, match: [{attribute: shop.page, equals: cart}]}}}}
+      - {name: latency folded, service: frontend, target: 0.9, indicator: {metrics: {histogram: {metric: http.server.request.duration}, latency: 10ms}}}
   optimization: {endpoint: %q}
 receivers:
   otlp: {protocols: {grpc: {endpoint: %q}}}
 processors:
-  sli: {mode: count}
+  sli/raw: {mode: count, slo: slo/raw}
+  sli/folded: {mode: count, slo: slo/folded}
   cardinality:
+    slo: slo/folded
     limits: {attribute: %d, series: %d}
     initial_value: count # the collector is up before the shop
 exporters:
@@ -49,15 +58,16 @@ exporters:
   prometheus/folded: {endpoint: %q, metric_expiration: 1h}
 service:
   telemetry: {metrics: {level: none}}
-  extensions: [slo, optimization]
+  extensions: [slo/raw, slo/folded, optimization]
   pipelines:
-    traces: {receivers: [otlp], processors: [sli], exporters: [nop]}
-    metrics/raw: {receivers: [otlp], exporters: [prometheus/raw]}
-    metrics/folded: {receivers: [otlp], processors: [sli, cardinality], exporters: [prometheus/folded]}
+    traces: {receivers: [otlp], processors: [sli/raw], exporters: [nop]}
+    metrics/raw: {receivers: [otlp], processors: [sli/raw], exporters: [prometheus/raw]}
+    metrics/folded: {receivers: [otlp], processors: [cardinality, sli/folded], exporters: [prometheus/folded]}
 `
 
 // The shop puts the session on a metric. Prometheus, behind the limiter, stores few series, and every question that does not ask for
-// the session gets the answer it would have got without the limiter; the objective's book does not move by a single event.
+// the session gets the answer it would have got without the limiter; no objective moves by a single event, also not the one over the metric
+// that is folded.
 func TestShopsUnboundedLabelIsFoldedAndNothingElse(t *testing.T) {
 	collector, shopBinary := harness.Binary(t, "pitwall"), harness.Binary(t, "shop")
 	api, otlp, raw, folded := harness.Address(t), harness.Address(t), harness.Address(t), harness.Address(t)
@@ -72,32 +82,46 @@ func TestShopsUnboundedLabelIsFoldedAndNothingElse(t *testing.T) {
 		ReadyLine: "all services ready",
 	})
 	began := time.Now().UnixMilli()
+	var end int64 // 0 until then
 	series := func(view string) float64 {
-		n, _ := prom.one(t, fmt.Sprintf(`count(shop_page_views_total{view=%q})`, view), 0)
+		n, _ := prom.one(t, fmt.Sprintf(`count(shop_page_views_total{view=%q})`, view), end)
 		return n
 	}
 	harness.Await(t, time.Minute, "page views in both views", func() bool { return series("raw") > 0 && series("folded") > 0 })
 	time.Sleep(5 * time.Second) // some calm, for the picture
+	calm := readBook(t, api)
+	assert.Positive(t, calm["views folded"].Bad, "%v", calm)
 	switchFault(t, addresses, "unbounded-label", fmt.Sprintf(`{"max_values":%d}`, sessions*4))
 	harness.Await(t, 5*time.Minute, "the explosion", func() bool { return series("raw") > sessions })
 	_, err := shop.Stop()
 	require.NoError(t, err)
 	time.Sleep(4 * scrapeEvery)
+	end = prom.settled(t, 2)
 
 	exploded, kept := series("raw"), series("folded")
 	assert.LessOrEqual(t, kept, float64(seriesLimit+10), "more series than the limit and the overflow series")
 	assert.Greater(t, exploded, 5*kept)
-	compared := compare(t, prom)
-	book := goodAndBad(t, api)
+	compared := compare(t, prom, end)
+	books := readBook(t, api)
+	for _, objective := range []string{"views", "latency"} {
+		before, without, with := calm[objective+" raw"], books[objective+" raw"], books[objective+" folded"]
+		assert.Greater(t, without.Good, before.Good, objective)
+		assert.Greater(t, without.Bad, before.Bad, objective)
+		assert.InDelta(t, without.Good, with.Good, 1e-6, "good events of %s", objective)
+		assert.InDelta(t, without.Bad, with.Bad, 1e-6, "bad events of %s", objective)
+	}
+	book := books["availability raw"].Good + books["availability raw"].Bad
 	for _, view := range []string{"raw", "folded"} {
-		served, ok := prom.one(t, fmt.Sprintf(`sum(http_server_request_duration_seconds_count{job=~"(.*/)?frontend",view=%q})`, view), 0)
+		served, ok := prom.one(t, fmt.Sprintf(`sum(http_server_request_duration_seconds_count{job=~"(.*/)?frontend",view=%q})`, view), end)
 		require.True(t, ok)
 		assert.InDelta(t, book, served, 0, "the book of frontend-availability, in events, and the requests in the view %s", view)
 	}
 	figures.Record(t, figures.Figure{
 		Table:   "cardinality: the shop's unbounded label",
 		Row:     "series of shop.page.views in a real Prometheus, and what else moves",
-		Reached: fmt.Sprintf("%.0f without the limiter, %.0f with it; 0 of %d totals by other attributes differ; the book holds all %.0f events", exploded, kept, compared, book),
+		Reached: fmt.Sprintf("%.0f without the limiter, %.0f with it; 0 of %d totals by other attributes differ; the book holds all %.0f requests, "+
+			"and an objective over the metric itself %.0f good and %.0f bad views, as in front of the limiter",
+			exploded, kept, compared, book, books["views folded"].Good, books["views folded"].Bad),
 		Wanted:  fmt.Sprintf("at most %d and the overflow series; 0", seriesLimit),
 		Command: "go -C tests test -v -run Shop ./cardinality",
 	})
@@ -107,7 +131,7 @@ func TestShopsUnboundedLabelIsFoldedAndNothingElse(t *testing.T) {
 }
 
 // compare asks both views the same questions: every counter and histogram, by every attribute but the one that explodes.
-func compare(t *testing.T, prom prometheus) int {
+func compare(t *testing.T, prom prometheus, at int64) int {
 	t.Helper()
 	compared := 0
 	for _, metric := range []string{
@@ -116,7 +140,7 @@ func compare(t *testing.T, prom prometheus) int {
 	} {
 		expression := fmt.Sprintf("sum without (session_id, instance) (%s)", metric)
 		totals := map[string]map[string]float64{}
-		for _, s := range prom.query(t, expression, 0) {
+		for _, s := range prom.query(t, expression, at) {
 			view := s.labels["view"]
 			delete(s.labels, "view")
 			if totals[view] == nil {
@@ -146,8 +170,10 @@ func switchFault(t *testing.T, addresses, fault, body string) {
 	require.Less(t, response.StatusCode, 300)
 }
 
-// goodAndBad is the number of events in the book.
-func goodAndBad(t *testing.T, api string) float64 {
+type events struct{ Good, Bad float64 }
+
+// readBook returns the events of each objective.
+func readBook(t *testing.T, api string) map[string]events {
 	t.Helper()
 	response, err := http.Get("http://" + api + "/api/v1/slos") //nolint:noctx // a loopback address in a test
 	require.NoError(t, err)
@@ -155,9 +181,16 @@ func goodAndBad(t *testing.T, api string) float64 {
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	var answer struct {
-		SLOs []struct{ Good, Bad float64 } `json:"slos"`
+		SLOs []struct {
+			Name string
+			events
+		} `json:"slos"`
 	}
 	require.NoError(t, json.Unmarshal(body, &answer), string(body))
-	require.Len(t, answer.SLOs, 1, string(body))
-	return answer.SLOs[0].Good + answer.SLOs[0].Bad
+	require.Len(t, answer.SLOs, 5, string(body))
+	all := map[string]events{}
+	for _, s := range answer.SLOs {
+		all[s.Name] = s.events
+	}
+	return all
 }
