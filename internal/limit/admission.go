@@ -15,14 +15,16 @@ const (
 )
 
 // admission holds who, of all values of an attribute or all series of a metric, is let through in the current window. A seat
-// once given is kept until the window's edge; there, whoever waits and weighs a given factor more than the lightest seat, and
-// also stands out of the crowd that waits by the same factor, takes that seat.
+// once given is kept until the window's edge; there, whoever waits and weighs a given factor more than the lightest seat takes it,
+// unless he is one of a crowd: to get in at once he must also weigh that factor more than those who would be left, so that values seen
+// once do not walk through the seats. One who waited in the window before, too, is no such value.
 type admission struct {
 	limit   int
 	seats   map[uint64]*seat
-	unseen  seatFilter    // says of most hashes without a seat that they have none; made when somebody is refused
-	waiting *heavyHitters // nil until somebody was refused
-	demand  hyperLogLog   // everybody who asked in this window; filled from the moment somebody is refused
+	unseen  seatFilter          // says of most hashes without a seat that they have none; made when somebody is refused
+	waiting *heavyHitters       // nil until somebody was refused
+	known   map[uint64]struct{} // those of the window before who were heavy enough for a seat
+	demand  hyperLogLog         // everybody who asked in this window; filled from the moment somebody is refused
 
 	refused       float64 // weight refused in this window
 	lastDemand    float64 // demand estimate of the window before
@@ -129,7 +131,9 @@ func (a *admission) edge(factor float64) bool {
 	a.refused = 0
 	a.wasContested, a.contested = a.contested, false
 	a.unseen = seatFilter{}
-	if a.wasContested {
+	if !a.wasContested {
+		a.known = nil
+	} else {
 		a.unseen.fill(a.seats)
 	}
 	return changed
@@ -173,17 +177,23 @@ func (a *admission) displace(factor float64) bool {
 	slices.SortFunc(wait, func(x, y hitter) int {
 		return cmp.Or(cmp.Compare(y.weight-y.excess, x.weight-x.excess), cmp.Compare(x.hash, y.hash))
 	})
-	crowd := a.refused / max(a.demand.estimate()-float64(len(a.seats)), 1)
+	crowd, known := a.crowd(wait), a.known
+	a.known = nil
 	changed := false
 	for _, w := range wait {
 		weight := w.weight - w.excess
-		if weight < factor*crowd {
+		full := len(a.seats) >= a.limit
+		if weight <= 0 || len(a.known) >= a.limit || full && (len(order) == 0 || weight < factor*order[0].weight) {
 			break
 		}
-		if len(a.seats) >= a.limit {
-			if len(order) == 0 || weight < factor*order[0].weight {
-				break
+		if _, again := known[w.hash]; !again && weight < factor*crowd {
+			if a.known == nil {
+				a.known = map[uint64]struct{}{}
 			}
+			a.known[w.hash] = struct{}{}
+			continue
+		}
+		if full {
 			delete(a.seats, order[0].hash)
 			order = order[1:]
 			a.displacements++
@@ -192,6 +202,19 @@ func (a *admission) displace(factor float64) bool {
 		changed = true
 	}
 	return changed
+}
+
+// crowd is what those weigh on average who wait, but for the heaviest, as many as there are seats at most.
+func (a *admission) crowd(heaviest []hitter) float64 {
+	heaviest = heaviest[:min(len(heaviest), a.limit)]
+	others, weight := a.demand.estimate()-float64(len(a.seats)+len(heaviest)), a.refused
+	for _, h := range heaviest {
+		weight -= h.weight - h.excess
+	}
+	if others < 1 {
+		return 0
+	}
+	return max(weight, 0) / others
 }
 
 // wanted is how many distinct hashes asked in this window.
@@ -209,7 +232,7 @@ func (a *admission) wanted() float64 {
 }
 
 func (a *admission) bytes() int64 {
-	n := int64(len(a.seats))*seatBytes + a.demand.bytes() + 8*int64(len(a.unseen.bits))
+	n := int64(len(a.seats))*seatBytes + 18*int64(len(a.known)) + a.demand.bytes() + 8*int64(len(a.unseen.bits))
 	if a.waiting != nil {
 		n += heavyHittersBytes(a.waiting.size)
 	}

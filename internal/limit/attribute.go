@@ -45,7 +45,7 @@ func (m *Metric) attribute(i int, a *Attr) *attribute {
 	if st := m.attributes[a.KeyHash]; st != nil {
 		return st
 	}
-	if len(m.list) >= m.l.settings.Limits.Keys || m.l.full() {
+	if len(m.list) >= m.l.settings.Limits.Keys || m.l.full() || len(a.Key) > maxName {
 		return nil
 	}
 	st := &attribute{key: a.Key, hash: a.KeyHash, protected: m.l.protects(a.Key), overflow: Mix(a.KeyHash, overflowValueHash)}
@@ -64,7 +64,7 @@ func (m *Metric) attribute(i int, a *Attr) *attribute {
 	}
 	m.attributes[a.KeyHash] = st
 	m.list = append(m.list, st)
-	m.l.used += attributeBytes
+	m.chargeFixed(attributeBytes + len(a.Key))
 	return st
 }
 

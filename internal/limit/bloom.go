@@ -28,6 +28,9 @@ func (b *bloom) add(hash uint64) {
 	}
 }
 
+// wasFolded is the hash under which a stream is remembered that was folded when it was forgotten.
+func wasFolded(id uint64) uint64 { return Mix(id, overflowPair) }
+
 func (b *bloom) has(hash uint64) bool { return bloomIn(b.young, hash) || bloomIn(b.old, hash) }
 
 func bloomIn(words []uint64, hash uint64) bool {

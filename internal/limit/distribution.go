@@ -13,6 +13,9 @@ type distribution interface {
 	observations() uint64
 	dropExtremesIf(yes bool)
 	bytes() int64
+	needs() int64
+	shrink()
+	like(o distribution) bool
 }
 
 var (
@@ -33,6 +36,17 @@ func (e *Exponential) minus(o distribution)           { e.subtract(o.(*Exponenti
 func (e *Exponential) assign(o distribution)          { e.copyFrom(o.(*Exponential)) }
 func (e *Exponential) fresh() distribution            { return &Exponential{} }
 func (e *Exponential) observations() uint64           { return e.Count }
+
+func (e *Explicit) like(o distribution) bool {
+	_, same := o.(*Explicit)
+	return same || o == nil
+}
+
+func (e *Exponential) like(o distribution) bool {
+	_, same := o.(*Exponential)
+	return same || o == nil
+}
+
 func (e *Exponential) dropExtremesIf(yes bool) {
 	e.HasMin, e.HasMax = e.HasMin && !yes, e.HasMax && !yes
 }

@@ -98,8 +98,9 @@ func TestWiderZeroBucketTakesInWhatLiesWithin(t *testing.T) {
 
 func TestHostileExponentialIsRefusedOrHarmless(t *testing.T) {
 	for _, e := range []Exponential{
-		{Scale: 20, Positive: Buckets{math.MinInt32, []uint64{2}}, Count: 2},
-		{Scale: 20, Positive: Buckets{math.MaxInt32 - 1, []uint64{2}}, Count: 2},
+		{Scale: 20, Positive: Buckets{-1075 << 20, []uint64{2}}, Count: 2},
+		{Scale: 20, Positive: Buckets{1024<<20 - 1, []uint64{2}}, Count: 2},
+		{Scale: -10, Positive: Buckets{-2, []uint64{1, 0, 1}}, Count: 2},
 	} {
 		require.True(t, e.Normalize())
 		o := Exponential{Scale: 20, Positive: Buckets{0, []uint64{1}}, Count: 1, ZeroThreshold: 1e300}
@@ -113,6 +114,9 @@ func TestHostileExponentialIsRefusedOrHarmless(t *testing.T) {
 		"threshold": {ZeroThreshold: math.NaN()},
 		"sum":       {HasSum: true, Sum: math.Inf(1)},
 		"overflow":  {Count: 1, ZeroCount: math.MaxUint64, Positive: Buckets{0, []uint64{2}}},
+		"below":     {Scale: 20, Positive: Buckets{math.MinInt32, []uint64{2}}, Count: 2},
+		"above":     {Scale: 20, Positive: Buckets{math.MaxInt32 - 1, []uint64{2}}, Count: 2},
+		"negative":  {Scale: -10, Negative: Buckets{160, []uint64{1}}, Count: 1},
 		"offset":    {Count: 1, Positive: Buckets{math.MaxInt32, []uint64{1}}},
 	} {
 		assert.False(t, e.Normalize(), name)

@@ -48,6 +48,9 @@ func (m *Metric) sweep() bool {
 			return false
 		}
 		m.l.expired.add(s.id)
+		if s.group != nil {
+			m.l.expired.add(wasFolded(s.id))
+		}
 		m.l.leaveStream(s)
 		return true
 	})

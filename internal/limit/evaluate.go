@@ -113,8 +113,14 @@ func (m *Metric) charge(bytes int64) {
 	m.l.used += bytes
 }
 
+// maxWeight is the most a point can weigh. Senders choose what points weigh: sums must stay finite, and narrow numbers hold them.
+const maxWeight = 1e27
+
 // weigh notes how much the point just evaluated adds to its series.
 func (m *Metric) weigh(p *Point, weight float64) {
+	if !(weight <= maxWeight) {
+		weight = maxWeight
+	}
 	heats := false
 	for i := range p.weights {
 		w := &p.weights[i]

@@ -126,12 +126,7 @@ func (e *Explicit) add(o *Explicit) {
 	e.Max = max(e.Max, o.Max)
 }
 
-func (e *Explicit) addSum(v float64) {
-	s := e.Sum + v
-	b := s - e.Sum
-	e.sumLow += (e.Sum - (s - b)) + (v - b)
-	e.Sum = s
-}
+func (e *Explicit) addSum(v float64) { e.Sum, e.sumLow = twoSum(e.Sum, e.sumLow, v) }
 
 // Total is the sum of the observations, rounded once.
 func (e *Explicit) Total() float64 { return e.Sum + e.sumLow }
@@ -160,6 +155,12 @@ func (e *Explicit) subtract(before *Explicit) {
 	e.addSum(-before.Sum)
 	e.addSum(-before.sumLow)
 }
+
+// needs is the memory for a copy.
+func (e *Explicit) needs() int64 { return 136 + 8*int64(len(e.Bounds)+len(e.Counts)) }
+
+// shrink keeps the count and the sum, in a single bucket.
+func (e *Explicit) shrink() { e.coarsen(nil) }
 
 func (e *Explicit) bytes() int64 {
 	if e == nil {

@@ -37,10 +37,28 @@ func (e *Exponential) Normalize() bool {
 	}
 	e.Positive.trim()
 	e.Negative.trim()
+	if !e.Positive.holdFloats(e.Scale) || !e.Negative.holdFloats(e.Scale) {
+		return false
+	}
 	pos, ok := addCounts(e.Positive.Counts)
 	neg, ok2 := addCounts(e.Negative.Counts)
 	total, ok3 := addCounts([]uint64{pos, neg, e.ZeroCount})
 	return ok && ok2 && ok3 && total == e.Count
+}
+
+// holdFloats tells whether all buckets are such that a float can fall into them. Others are made up, and a single one far out
+// would coarsen whatever it is merged into.
+func (b *Buckets) holdFloats(scale int32) bool {
+	if len(b.Counts) == 0 {
+		return true
+	}
+	least, most := int64(-1075), int64(1024) // exponents of two: the smallest float is 2^-1074, all lie below 2^1024
+	if scale >= 0 {
+		least, most = least<<scale, most<<scale
+	} else {
+		least, most = least>>-scale, most>>-scale+1
+	}
+	return int64(b.Offset) >= least && b.last() <= most
 }
 
 func (b *Buckets) trim() {
@@ -252,12 +270,7 @@ func (e *Exponential) add(o *Exponential, size int) {
 	e.Max = max(e.Max, o.Max)
 }
 
-func (e *Exponential) addSum(v float64) {
-	s := e.Sum + v
-	b := s - e.Sum
-	e.sumLow += (e.Sum - (s - b)) + (v - b)
-	e.Sum = s
-}
+func (e *Exponential) addSum(v float64) { e.Sum, e.sumLow = twoSum(e.Sum, e.sumLow, v) }
 
 // Total is the sum of the observations, rounded once.
 func (e *Exponential) Total() float64 { return e.Sum + e.sumLow }
@@ -283,6 +296,14 @@ func (e *Exponential) subtract(before *Exponential) {
 	e.addSum(-before.Sum)
 	e.addSum(-before.sumLow)
 }
+
+// needs is the memory for a copy.
+func (e *Exponential) needs() int64 {
+	return 192 + 8*int64(len(e.Positive.Counts)+len(e.Negative.Counts))
+}
+
+// shrink keeps the count and the sum, and two buckets a side.
+func (e *Exponential) shrink() { fit(e, &Exponential{Scale: e.Scale}, 2) }
 
 func (e *Exponential) bytes() int64 {
 	if e == nil {

@@ -158,6 +158,7 @@ type Limiter struct {
 
 	now    int64
 	window uint32
+	offset int64 // of windows, from those of the clock; see Begin
 	flush  uint64
 	epoch  int64 // event time of the first point; 0 after state was restored
 	warm   bool  // state was restored: the first value of a series with a known start counts
@@ -173,7 +174,7 @@ type Limiter struct {
 	sink     uint64  // keeps loads that only warm the caches
 	thorough bool    // look at every attribute of every point; a test compares
 	owed     []*stream
-	owing    []*Group
+	owing    []departure
 	leaving  []departure
 
 	journaling bool
@@ -183,7 +184,7 @@ type Limiter struct {
 	scratch    map[bool]distribution
 }
 
-// departure is a level that was sent because a member left it.
+// departure is a group that left: a level that was sent because a member left it, or the end of a series.
 type departure struct {
 	metric *Metric
 	group  *Group
@@ -249,13 +250,18 @@ func (l *Limiter) protects(key string) bool {
 	return matchAny(l.settings.Protect, key) || matchAny(l.extra, key)
 }
 
-// Begin sets the clock for what follows, in nanoseconds since 1970, and closes the windows that ended.
+// Begin sets the clock for what follows, in nanoseconds since 1970, and closes the windows that ended. A clock that steps back a
+// little stands still until it has caught up. One that was set back goes on from there, in the window that is open: otherwise
+// a clock that was a day ahead for a moment would leave no window to end for a day.
 func (l *Limiter) Begin(now int64) {
-	if now < l.now {
-		now = l.now // a clock that steps back must not open an old window again
+	length := int64(l.settings.Window)
+	if now < l.now-length {
+		l.offset = int64(l.window) - now/length
+		l.now = now
 	}
+	now = max(now, l.now)
 	l.now = now
-	window := uint32(now / int64(l.settings.Window))
+	window := uint32(now/length + l.offset)
 	if window == l.window {
 		return
 	}
@@ -267,7 +273,7 @@ func (l *Limiter) Begin(now int64) {
 			m.edge() // nothing was seen in the windows between
 		}
 		if m.empty() {
-			l.used -= m.accounted + metricBytes + attributeBytes*int64(len(m.list))
+			l.used -= m.accounted + m.fixed
 			delete(l.metrics, key)
 		}
 	}
@@ -276,6 +282,7 @@ func (l *Limiter) Begin(now int64) {
 // Metric finds or makes the state of a metric in a scope. It returns nil when the table is full even for the overflow scope; the
 // metric's points have to be dropped then (ReasonMetricLimit). closed says that all its series go to the shared overflow series.
 func (l *Limiter) Metric(scope uint64, name string) (m *Metric, closed bool) {
+	name = clip(name)
 	if m := l.metrics[metricKey{scope, name}]; m != nil {
 		return m, false
 	}
@@ -315,8 +322,8 @@ func (l *Limiter) Delivered() {
 	for _, s := range l.owed {
 		s.drop(flagOwed)
 	}
-	for _, g := range l.owing {
-		g.owed = false
+	for _, d := range l.owing {
+		d.group.owed = false
 	}
 	l.forgetBatch()
 }
@@ -325,6 +332,9 @@ func (l *Limiter) Delivered() {
 func (l *Limiter) Failed() {
 	for _, d := range l.leaving {
 		d.metric.stir(d.group)
+	}
+	for _, d := range l.owing {
+		d.metric.generation++ // its series are placed once more, and find that the group's end is not marked yet
 	}
 	l.forgetBatch()
 }

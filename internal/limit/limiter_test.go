@@ -298,27 +298,64 @@ func TestFirstValuesOfOldSeriesAreBaselinesAfterAColdStart(t *testing.T) {
 }
 
 func TestASeriesForgottenAndBackIsNotCountedTwice(t *testing.T) {
-	l := New(settings(func(s *Settings) {
-		s.Initial = InitialAuto
-		s.Retention = time.Minute
-		s.Rules = []Rule{{Attributes: []string{"id"}, Action: ActionDrop}}
-	}))
-	start := 1_700_000_000 * second
-	at := func(minute int64, id string, v int64) int64 {
-		l.Begin(start + minute*60*second)
-		m := metric(t, l, "m")
-		out := m.Number(point(start, l.now, "id", id), KindCumulative, Int(v), true, false)
-		e := l.Emit(m, out.Group)
-		l.Flush()
-		return e.Number.Int64()
+	for _, initial := range []Initial{InitialAuto, InitialCount} {
+		l := New(settings(func(s *Settings) {
+			s.Initial = initial
+			s.Retention = time.Minute
+			s.Rules = []Rule{{Attributes: []string{"id"}, Action: ActionDrop}}
+		}))
+		start := 1_700_000_000 * second
+		at := func(minute int64, id string, v int64) int64 {
+			l.Begin(start + minute*60*second)
+			m := metric(t, l, "m")
+			out := m.Number(point(start, l.now, "id", id), KindCumulative, Int(v), true, false)
+			e := l.Emit(m, out.Group)
+			l.Flush()
+			return e.Number.Int64()
+		}
+		at(1, "a", 100)
+		total := int64(0)
+		for minute := range int64(10) {
+			total = at(2+minute, "b", 1+minute)
+		}
+		require.Equal(t, 1, l.Stats().Streams)
+		assert.Equal(t, total, at(13, "a", 110), "its hundred were counted before")
 	}
-	at(1, "a", 100)
-	total := int64(0)
-	for minute := range int64(10) {
-		total = at(2+minute, "b", 1+minute)
+}
+
+// A series that was folded, forgotten, and is kept when it comes back starts anew: what it counted before is in the overflow series.
+func TestAFoldedSeriesForgottenAndKeptWhenItIsBackStartsAnew(t *testing.T) {
+	for _, histogram := range []bool{false, true} {
+		l := New(settings(func(s *Settings) {
+			s.Retention = 5 * time.Minute
+			s.Limits.Attribute = 1
+		}))
+		start := 1_700_000_040 * second
+		at := func(minute int64, id string, v int64) *Outcome {
+			l.Begin(start + minute*60*second)
+			defer l.Flush()
+			p := point(start, l.now+second, "id", id)
+			if histogram {
+				return metric(t, l, "m").Explicit(p, KindCumulativeDistribution, &Explicit{Counts: []uint64{uint64(v)}, Count: uint64(v)}, false)
+			}
+			return metric(t, l, "m").Number(p, KindCumulative, Int(v), true, false)
+		}
+		require.Equal(t, Pass, at(0, "a", 1).Verdict)
+		require.Equal(t, Merged, at(0, "b", 100).Verdict)
+		for minute := range int64(20) {
+			l.Begin(start + (1+minute)*60*second)
+		}
+		out := at(60, "b", 110)
+		require.Equal(t, Restarted, out.Verdict)
+		require.Less(t, out.Start, l.now+second)
+		out = at(61, "b", 115)
+		require.Equal(t, Restarted, out.Verdict)
+		if histogram {
+			require.Equal(t, uint64(5), out.Explicit.Count)
+		} else {
+			require.Equal(t, Int(5), out.Number)
+		}
 	}
-	require.Equal(t, 1, l.Stats().Streams)
-	assert.Equal(t, total, at(13, "a", 110), "its hundred were counted before")
 }
 
 func TestFutureAndMissingTimesAreNow(t *testing.T) {
@@ -331,7 +368,7 @@ func TestFutureAndMissingTimesAreNow(t *testing.T) {
 		l.Flush()
 		assert.InDelta(t, float64(l.now), float64(e.Time), float64(second))
 	}
-	l.Begin(5) // a clock that steps back
+	l.Begin(1_699_999_950 * second) // a clock that steps back
 	assert.Equal(t, 1_700_000_000*second, l.now)
 }
 

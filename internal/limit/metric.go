@@ -2,6 +2,8 @@
 
 package limit
 
+import "strconv"
+
 var (
 	overflowValueHash = HashString(OverflowValue)
 	overflowKeyHash   = HashString(OverflowAttribute)
@@ -47,6 +49,7 @@ type Metric struct {
 	lastWanted float64
 	counted    int   // seats of series that the limiter's total knows of
 	accounted  int64 // bytes of admissions and sketches that the limiter knows of
+	fixed      int64 // bytes of what stays as long as the metric
 
 	// Folded counts points since the start: those merged by an attribute and those merged whole.
 	folded, foldedWhole uint64
@@ -78,12 +81,32 @@ func (l *Limiter) newMetric(key metricKey) *Metric {
 		}
 	}
 	l.metrics[key] = m
-	l.used += metricBytes
+	m.chargeFixed(metricBytes + len(key.name))
 	return m
 }
 
+func (m *Metric) chargeFixed(bytes int) {
+	m.fixed += int64(bytes)
+	m.l.used += int64(bytes)
+}
+
+// maxName is the length of the longest name that is kept in full. Senders choose names, and they must not choose how much memory we need.
+const maxName = 1024
+
+// clip shortens a name that is too long, and keeps it apart from others that begin like it.
+func clip(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return name[:maxName-16] + strconv.FormatUint(HashString(name)|1<<63, 16)
+}
+
 // Label names the scope in reports.
-func (m *Metric) Label(scope string) { m.label, m.labelled = scope, true }
+func (m *Metric) Label(scope string) {
+	scope = clip(scope)
+	m.chargeFixed(len(scope) - len(m.label))
+	m.label, m.labelled = scope, true
+}
 
 // Labelled tells whether the scope has a name.
 func (m *Metric) Labelled() bool { return m.labelled }

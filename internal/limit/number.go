@@ -120,11 +120,17 @@ func (a *accumulator) addInt(v int64, sign float64) {
 	a.addFloat(sign * float64(v&0xffffffff))
 }
 
-func (a *accumulator) addFloat(v float64) {
-	s := a.hi + v
-	b := s - a.hi
-	a.lo += (a.hi - (s - b)) + (v - b)
-	a.hi = s
+func (a *accumulator) addFloat(v float64) { a.hi, a.lo = twoSum(a.hi, a.lo, v) }
+
+// twoSum adds v to hi + lo (Knuth 1969, section 4.2.2). A sum beyond all floats stays at the largest: what is infinite once is never
+// a number again.
+func twoSum(hi, lo, v float64) (float64, float64) {
+	s := hi + v
+	if math.IsInf(s, 0) {
+		return math.Copysign(math.MaxFloat64, s), 0
+	}
+	b := s - hi
+	return s, lo + ((hi - (s - b)) + (v - b))
 }
 
 // value rounds once, at the end.

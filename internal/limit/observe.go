@@ -129,6 +129,10 @@ func (m *Metric) cumulativeNumber(p *Point, r *route, v Number, valid bool) *Out
 	}
 	s.remember(p.Start, p.Time, v)
 	if r.group == nil {
+		if what == first && m.l.expired.has(wasFolded(p.id)) {
+			m.restartNumber(s) // what it counted is in a group
+			s.body.baseStart = p.Time - step
+		}
 		return m.keptNumber(p, r.id, s, what, v, previous)
 	}
 	g := r.group
@@ -178,7 +182,7 @@ func (m *Metric) growth(what transition, v, before Number) float64 {
 
 // countsFirst tells whether the first point of a series counts as an increase; without it, it is a baseline.
 func (m *Metric) countsFirst(p *Point) bool {
-	if p.Start == 0 || p.Start >= p.Time || m.l.settings.Initial == InitialBaseline {
+	if p.Start == 0 || p.Start >= p.Time || m.l.settings.Initial == InitialBaseline || m.l.expired.has(p.id) {
 		return false
 	}
 	if m.l.settings.Initial == InitialCount {
@@ -187,7 +191,7 @@ func (m *Metric) countsFirst(p *Point) bool {
 	if !m.l.warm && p.Start < m.l.epoch && p.Time-m.l.epoch < int64(m.l.settings.WarmUp) {
 		return false
 	}
-	return !m.l.expired.has(p.id)
+	return true
 }
 
 // startOf is the start of an outgoing cumulative series: where its first member's is when that is counted, else right before its

@@ -21,6 +21,12 @@ func (m *Metric) distribution(p *Point, kind Kind, d distribution, closed bool) 
 		return m.dropped(&r, r.reason)
 	}
 	valid := p.NoValue || !p.Malformed
+	if !r.takes(d) {
+		return m.dropped(&r, ReasonInvalid)
+	}
+	if valid && !p.NoValue {
+		m.makeRoom(&r, d, kind)
+	}
 	if kind == KindCumulativeDistribution {
 		return m.cumulativeDistribution(p, &r, d, valid)
 	}
@@ -44,6 +50,35 @@ func (m *Metric) distribution(p *Point, kind Kind, d distribution, closed bool) 
 		}
 	})
 	return out
+}
+
+// takes tells whether a distribution is of the type that its series and group hold. It always is, unless a sender has found
+// two series with the same hash.
+func (r *route) takes(d distribution) bool {
+	if r.group != nil && !d.like(r.group.dist) {
+		return false
+	}
+	return r.stream == nil || r.stream.body == nil || d.like(r.stream.body.last) && d.like(r.stream.body.baseDist)
+}
+
+// makeRoom coarsens a point that would take more memory to remember than is left: its count and sum are kept whatever happens.
+func (m *Metric) makeRoom(r *route, d distribution, kind Kind) {
+	more := int64(0)
+	if r.group != nil {
+		more += d.needs()
+		if r.group.dist != nil {
+			more -= r.group.dist.bytes()
+		}
+	}
+	if kind.remembers() {
+		more += d.needs()
+		if b := r.stream.body; b != nil && b.last != nil {
+			more -= b.last.bytes()
+		}
+	}
+	if more > m.l.room() {
+		d.shrink()
+	}
 }
 
 // resize keeps the account of memory while a group's content changes.
@@ -99,6 +134,10 @@ func (m *Metric) cumulativeDistribution(p *Point, r *route, d distribution, vali
 	s.remember(p.Start, p.Time, Number{})
 	m.rememberDistribution(b, d)
 	if r.group == nil {
+		if what == first && m.l.expired.has(wasFolded(p.id)) {
+			m.restartDistribution(s)
+			b.baseStart = p.Time - step
+		}
 		return m.keptDistribution(p, r.id, s, what, d, previous)
 	}
 	out := m.touch(p, r)

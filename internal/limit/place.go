@@ -38,7 +38,7 @@ func (m *Metric) place(p *Point, id uint64, kind Kind, closed bool) (group *Grou
 	if g := m.groups[out]; g != nil && !e.untracked && !g.whole && (!g.ended || g.owed) {
 		g.ended = true
 		if g.owed = g.out != 0; g.owed {
-			m.l.owing = append(m.l.owing, g)
+			m.l.owing = append(m.l.owing, departure{m, g})
 			mark = MarkFolded
 		}
 		m.l.note(change{of: changeGroup, m: m, group: g})

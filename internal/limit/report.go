@@ -5,6 +5,7 @@ package limit
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // Report is what one metric wants, what it gets and what would help.
@@ -49,15 +50,18 @@ func (l *Limiter) Offenders(limit int) []Report {
 	return all[:min(limit, len(all))]
 }
 
+// valid makes a text fit for reports: many readers refuse all of them for one text that is not UTF-8.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
 func (m *Metric) report() Report {
 	r := Report{
-		Metric: m.key.name, Scope: m.label, Series: len(m.series.seats) + m.overflow, Limit: m.series.limit,
+		Metric: valid(m.key.name), Scope: valid(m.label), Series: len(m.series.seats) + m.overflow, Limit: m.series.limit,
 		Wanted: max(m.wanted.estimate(), m.lastWanted, float64(len(m.series.seats))), Folded: m.folded, Whole: m.foldedWhole,
 	}
 	r.NotSent = max(r.Wanted-float64(r.Series), 0)
 	for _, a := range m.list {
 		r.Attributes = append(r.Attributes, AttributeReport{
-			Attribute: a.key, Values: len(a.values.seats), Limit: a.values.limit, Wanted: max(a.values.wanted(), a.values.lastDemand),
+			Attribute: valid(a.key), Values: len(a.values.seats), Limit: a.values.limit, Wanted: max(a.values.wanted(), a.values.lastDemand),
 			Folded: a.folded, Saves: max(a.lastSaves, 0), Squeezed: a.squeezed, Protected: a.protected,
 		})
 	}

@@ -52,6 +52,14 @@ const manySlots = 1 << 13
 // route decides about a point. A series that was seen in this window keeps its place without another look, unless values
 // compete and have to be weighed.
 func (m *Metric) route(p *Point, kind Kind, closed bool) route {
+	r := m.routeOf(p, kind, closed)
+	if r.group != nil && r.group.kind != kind { // a sender has found two series with the same hash
+		return route{reason: ReasonInvalid}
+	}
+	return r
+}
+
+func (m *Metric) routeOf(p *Point, kind Kind, closed bool) route {
 	if !p.identified {
 		p.identify()
 	}
@@ -93,9 +101,19 @@ func (m *Metric) route(p *Point, kind Kind, closed bool) route {
 		m.move(s, &r)
 	}
 	if r.mark == MarkNone && m.owed(s) {
-		r.mark, r.markAt = MarkSeries, max(p.Time, s.time+step)
+		r.mark, r.markAt = MarkSeries, m.endOf(p, s, step)
 	}
 	return r
+}
+
+// endOf is the time of a kept series' end mark: after its last point. After a crash that may be a later one than is known, and the
+// point at hand may be an old one.
+func (m *Metric) endOf(p *Point, s *stream, after int64) int64 {
+	at := max(p.Time, s.time+after)
+	if s.has(flagUnsure) {
+		at = max(at, m.l.now)
+	}
+	return at
 }
 
 // seen notes that a series has its place for this window.
@@ -135,7 +153,7 @@ func (m *Metric) unremembered(p *Point, id uint64, kind Kind, group *Group, mark
 func (m *Metric) settled(p *Point, id uint64, s *stream) route {
 	r := route{id: id, stream: s, group: s.group}
 	if m.owed(s) {
-		r.mark, r.markAt = MarkSeries, max(p.Time, s.time)
+		r.mark, r.markAt = MarkSeries, m.endOf(p, s, 0)
 	}
 	return r
 }
@@ -153,7 +171,7 @@ func (m *Metric) weighAgain(p *Point, id uint64) {
 
 // owing returns the time for the end mark of the group that place found to have lost its seat.
 func (m *Metric) owing(p *Point) int64 {
-	g := m.l.owing[len(m.l.owing)-1]
+	g := m.l.owing[len(m.l.owing)-1].group
 	g.out = max(p.Time, g.out+step)
 	return g.out
 }

@@ -239,3 +239,50 @@ func TestEverySeatIsFoundAmongStrangers(t *testing.T) {
 		require.NotNil(t, a.find(HashInt(1)))
 	}
 }
+
+// What weighs twice as much takes the place of the lightest, also when it is alone, or one of many that are alike.
+func TestTheHeavyTakeTheirSeats(t *testing.T) {
+	for _, waiting := range []int{1, 5, 10, 25, 400} {
+		for _, weight := range []float64{1.5, 2, 1000} {
+			a := admission{limit: 10}
+			for window := range 3 {
+				for i := range 10 + waiting {
+					h, w := HashInt(int64(i)), 1.0
+					if i >= 10 {
+						w = weight
+					}
+					if s := a.find(h); s != nil {
+						s.used = true
+						s.weight += w
+					} else if s = a.ask(h, true); s != nil {
+						s.weight += w
+					} else {
+						a.refuse(h, w, 1<<30)
+					}
+				}
+				a.edge(2)
+				heavy := 0
+				for h := range a.seats {
+					if !isOneOf(h, 10) {
+						heavy++
+					}
+				}
+				want := 0
+				if weight >= 2 && (window > 0 || waiting <= 10) {
+					want = min(waiting, 10)
+				}
+				require.Equal(t, want, heavy, "%d of weight %v wait, window %d", waiting, weight, window)
+				require.Len(t, a.seats, 10)
+			}
+		}
+	}
+}
+
+func isOneOf(hash uint64, first int) bool {
+	for i := range first {
+		if hash == HashInt(int64(i)) {
+			return true
+		}
+	}
+	return false
+}

@@ -11,6 +11,9 @@ import (
 	"github.com/pitwall-io/pitwall/internal/limit"
 )
 
+// keptAttributes is the most attributes of a point whose memory is used again.
+const keptAttributes = 256
+
 // ahead is how many points are looked at together.
 const ahead = 16
 
@@ -83,6 +86,11 @@ func (b *batch) run(md pmetric.Metrics) {
 	for i := range rms.Len() {
 		b.runResource(rms.At(i))
 	}
+	for i := range b.points {
+		if cap(b.points[i].Attrs) > keptAttributes {
+			b.points[i].Attrs = nil
+		}
+	}
 	after := b.limiter.Stats()
 	b.tally.folded = int64(after.Folded - before.Folded)
 	b.tally.foldedWhole = int64(after.FoldedWhole - before.FoldedWhole)
@@ -153,7 +161,7 @@ func (b *batch) runMetric(scope uint64, m pmetric.Metric) {
 	b.tally.received += int64(n)
 	b.tally.sent += int64(n)
 	name := m.Name()
-	if n == 0 || name == "" || b.exempted(name) {
+	if n == 0 || b.exempted(name) {
 		return
 	}
 	b.current = m

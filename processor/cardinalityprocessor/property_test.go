@@ -413,7 +413,10 @@ func (g *rig) send(md pmetric.Metrics) {
 
 func TestTotalsOverUntouchedAttributesEqualTheOracle(t *testing.T) {
 	n := cases(t, 12_000, 120)
-	for seed := range n {
+	for seed := range n + 1 {
+		if seed == n {
+			seed = 690 // the end of a series was refused once and then never marked
+		}
 		v := variants[seed%len(variants)]
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
 		whole := r.IntN(4) == 0

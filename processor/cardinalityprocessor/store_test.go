@@ -108,7 +108,10 @@ func (g *rig) sendOverCrash(md pmetric.Metrics) {
 func TestNoTotalJumpsOverCrashes(t *testing.T) {
 	n := cases(t, 4000, 100)
 	crashes := 0
-	for seed := range n {
+	for seed := range n + 1 {
+		if seed == n {
+			seed = 1938 // a kept series ended before the last point it had sent
+		}
 		v := variants[seed%len(variants)]
 		r := rand.New(rand.NewPCG(uint64(seed), 2))
 		steady := r.IntN(2) == 0

@@ -106,10 +106,10 @@ func TestShopsUnboundedLabelIsFoldedAndNothingElse(t *testing.T) {
 	for _, objective := range []string{"views", "latency"} {
 		before, without, with := calm[objective+" raw"], books[objective+" raw"], books[objective+" folded"]
 		assert.Greater(t, without.Good, before.Good, objective)
-		assert.Greater(t, without.Bad, before.Bad, objective)
 		assert.InDelta(t, without.Good, with.Good, 1e-6, "good events of %s", objective)
 		assert.InDelta(t, without.Bad, with.Bad, 1e-6, "bad events of %s", objective)
 	}
+	assert.Greater(t, books["views folded"].Bad, calm["views folded"].Bad, "an objective that nothing is bad for shows little")
 	book := books["availability raw"].Good + books["availability raw"].Bad
 	for _, view := range []string{"raw", "folded"} {
 		served, ok := prom.one(t, fmt.Sprintf(`sum(http_server_request_duration_seconds_count{job=~"(.*/)?frontend",view=%q})`, view), end)
@@ -117,8 +117,8 @@ func TestShopsUnboundedLabelIsFoldedAndNothingElse(t *testing.T) {
 		assert.InDelta(t, book, served, 0, "the book of frontend-availability, in events, and the requests in the view %s", view)
 	}
 	figures.Record(t, figures.Figure{
-		Table:   "cardinality: the shop's unbounded label",
-		Row:     "series of shop.page.views in a real Prometheus, and what else moves",
+		Table: "cardinality: the shop's unbounded label",
+		Row:   "series of shop.page.views in a real Prometheus, and what else moves",
 		Reached: fmt.Sprintf("%.0f without the limiter, %.0f with it; 0 of %d totals by other attributes differ; the book holds all %.0f requests, "+
 			"and an objective over the metric itself %.0f good and %.0f bad views, as in front of the limiter",
 			exploded, kept, compared, book, books["views folded"].Good, books["views folded"].Bad),
