@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/collector/processor/processortest"
 
 	"github.com/pitwall-io/pitwall/internal/cost/ownership"
+	"github.com/pitwall-io/pitwall/internal/figures"
 	"github.com/pitwall-io/pitwall/internal/recordings"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
@@ -220,6 +221,11 @@ func TestBytesOverAllServicesAreThePayload(t *testing.T) {
 	assert.Equal(t, items, gotItems)
 	assert.NotZero(t, want[traces]*want[metrics]*want[logs])
 	r.stop(t)
+	figures.Record(t, figures.Figure{
+		Table: "Cost", Row: "Telemetry bytes: the sum over services, against the canonical size of what was received, three signals",
+		Reached: fmt.Sprintf("%d of %d bytes", gotBytes[traces]+gotBytes[metrics]+gotBytes[logs], want[traces]+want[metrics]+want[logs]), Wanted: "exactly",
+		Command: "go test -run BytesOver ./processor/costprocessor",
+	})
 }
 
 type refusing struct {

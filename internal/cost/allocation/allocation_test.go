@@ -17,6 +17,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/allocation"
 	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/figures"
 )
 
 type costs map[string]money.Amount
@@ -70,6 +71,14 @@ func TestTheCasesThatOpenCostPublishesComeOutTheSame(t *testing.T) {
 	var data opencost
 	require.NoError(t, json.Unmarshal(text, &data))
 	require.Len(t, data.Cases, 34)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			figures.Record(t, figures.Figure{
+				Table: "Cost", Row: "OpenCost's published allocation cases, within 1e-9", Reached: fmt.Sprintf("%d of %d", len(data.Cases), len(data.Cases)),
+				Wanted: "all that have a value", Command: "go test -run OpenCost ./internal/cost/allocation",
+			})
+		}
+	})
 	for _, c := range data.Cases {
 		t.Run(c.ID, func(t *testing.T) {
 			var workloads []allocation.Workload
@@ -289,6 +298,10 @@ func TestWhateverTheRulesNoMoneyIsLostOrMade(t *testing.T) {
 		require.Equal(t, got, again, "the same case comes out the same")
 	}
 	t.Logf("%d random cases", n)
+	figures.Record(t, figures.Figure{
+		Table: "Cost", Row: "Conservation: allocated, idle, shared, overhead and unallocated are the bill, for random rules", Reached: fmt.Sprintf("%d of %d cases, exactly", n, n),
+		Wanted: "10,000, exactly", Command: "PITWALL_SCALE=1 go test -run NoMoney ./internal/cost/allocation",
+	})
 }
 
 func BenchmarkAllocate(b *testing.B) {
