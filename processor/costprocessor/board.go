@@ -123,7 +123,7 @@ func (e *engine) resourceReport(allocated *allocatedCosts) *report.Resources {
 		all := money.Sum(t[:]...)
 		total = total.Plus(all)
 		line := report.AccountResource{
-			Account: a.report(), Own: t[kindOwn].Float64(), Idle: t[kindIdle].Float64(), Overhead: t[kindOverhead].Float64(), Total: all.Float64(),
+			Account: a.report(), Own: t[kindOwn].Float64(), Idle: t[kindIdle].Float64(), Overhead: t[kindOverhead].Float64(), Shared: t[kindShared].Float64(), Total: all.Float64(),
 			UsageKnown: allocated.measured[a], Spoken: e.requests.spoken(a),
 		}
 		if allocated.hours > 0 {

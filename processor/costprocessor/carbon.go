@@ -33,6 +33,9 @@ type carbonMeter struct {
 	window map[account]money.Amount
 }
 
+// busyPool is a name that no machine has.
+const busyPool = "\x00busy"
+
 // emitted closes a window of emissions: m.mu is held.
 func (m *resourceMeter) emitted(lines []usage.Line, now time.Time) error {
 	c := m.carbon
@@ -78,7 +81,14 @@ func (m *resourceMeter) emitted(lines []usage.Line, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		result, err := allocation.Allocate(list.workloads, list.assets, allocation.Policy{By: []string{"account"}, Idle: m.cfg.Idle, Split: allocation.Weighted})
+		// What cores add when they work is nobody's to leave idle: a pool of its own.
+		var added allocation.Costs
+		for a, grams := range busy {
+			list.add(a, busyPool, allocation.Costs{allocation.CPU: grams})
+			added[allocation.CPU] = added[allocation.CPU].Plus(grams)
+		}
+		list.assets = append(list.assets, allocation.Asset{Pool: busyPool, Costs: added})
+		result, err := allocation.Allocate(list.workloads, list.assets, m.policy())
 		if err != nil {
 			return err
 		}
@@ -88,9 +98,7 @@ func (m *resourceMeter) emitted(lines []usage.Line, now time.Time) error {
 		for _, idle := range result.Idle {
 			c.book(account{service: idleService}, kind, idle, m.cfg.MaxUnits)
 		}
-		for a, grams := range busy {
-			c.book(a, kind, grams, m.cfg.MaxUnits)
-		}
+		c.book(account{service: idleService}, kind, result.Shared, m.cfg.MaxUnits)
 	}
 	return nil
 }

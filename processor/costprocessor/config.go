@@ -202,7 +202,11 @@ type ResourcesConfig struct {
 	Commitment   string `mapstructure:"commitment"`
 	// Idle is none, even or weighted: whether what nobody used of a machine is shared by who ran on it.
 	Idle allocation.Share `mapstructure:"idle"`
-	// OverheadPerHour is paid beyond the machines and shared by what services cost.
+	// Shared are services that run for the others, as patterns: what they cost is divided among those. Split says how they and the overhead
+	// are divided: weighted by what each costs, even, or none.
+	Shared []string         `mapstructure:"shared"`
+	Split  allocation.Share `mapstructure:"split"`
+	// OverheadPerHour is paid beyond the machines and divided as Split says.
 	OverheadPerHour float64 `mapstructure:"overhead_per_hour"`
 	// CarbonSheet is a CSV or YAML file of carbon factors: with it what machines emit is divided as their cost is.
 	CarbonSheet string `mapstructure:"carbon_sheet"`
@@ -249,7 +253,7 @@ func createDefaultConfig() component.Config {
 		Provenance:     true,
 		Cache:          CacheConfig{MaxResources: 10_000, MaxMiB: 16},
 		Telemetry:      TelemetryConfig{Enabled: true, Stage: "received", Currency: "USD", ActiveFor: 15 * time.Minute, MaxSeries: 100_000},
-		Resources:      ResourcesConfig{Currency: "USD", Idle: allocation.None, MaxGap: 5 * time.Minute, MaxUnits: 10_000, MaxOperations: 200},
+		Resources:      ResourcesConfig{Currency: "USD", Idle: allocation.None, Split: allocation.Weighted, MaxGap: 5 * time.Minute, MaxUnits: 10_000, MaxOperations: 200},
 		FocusOut:       FocusConfig{BillingAccount: "pitwall", Interval: time.Hour},
 		MaxAccounts:    2000,
 		EmitInterval:   time.Minute,

@@ -110,6 +110,8 @@ func TestEveryWrongValueIsNamed(t *testing.T) {
 		},
 		"resources.currency must be":          func(c *Config) { c.Resources.Enabled = true; c.Resources.Currency = "" },
 		"resources.idle must be":              func(c *Config) { c.Resources.Enabled = true; c.Resources.Idle = "x" },
+		"resources.split must be":             func(c *Config) { c.Resources.Enabled = true; c.Resources.Split = "x" },
+		"resources.shared[1] must name":       func(c *Config) { c.Resources.Enabled = true; c.Resources.Shared = []string{"a", ""} },
 		"resources.overhead_per_hour must be": func(c *Config) { c.Resources.Enabled = true; c.Resources.OverheadPerHour = -1 },
 		"resources.max_gap must be":           func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxGap = 0 },
 		"resources.max_units must be":         func(c *Config) { c.Resources.Enabled = true; c.Resources.MaxUnits = 0 },

@@ -38,7 +38,7 @@ func newFocusWriter(cfg *Config, id string) *focusWriter {
 		cfg: &cfg.FocusOut, prefix: "pitwall-" + strings.ReplaceAll(id, "/", "-") + "-",
 		export: focusout.Export{
 			Account: cfg.FocusOut.BillingAccount, Currency: cfg.Resources.Currency, Issuer: "pitwall", Service: "Infrastructure",
-			Method: "opencost-max-of-request-and-usage", Details: map[string]string{"x_Idle": string(cfg.Resources.Idle), "x_Overhead": "weighted"},
+			Method: "opencost-max-of-request-and-usage", Details: map[string]string{"x_Idle": string(cfg.Resources.Idle), "x_Shared": string(cfg.Resources.Split)},
 		},
 	}
 }

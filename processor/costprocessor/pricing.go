@@ -32,6 +32,7 @@ type priceList struct {
 	workloads []allocation.Workload
 	assets    []allocation.Asset
 	accounts  map[string]account
+	shared    func(account) bool
 	// volumes are the workloads and the asset of each volume.
 	volumes map[string]*volume
 	order   []string // of volumes
@@ -78,7 +79,7 @@ func (m *resourceMeter) priced(lines []usage.Line, now time.Time) (*priceList, e
 
 // price turns hours into workloads and assets; m.mu is held.
 func (m *resourceMeter) price(lines []usage.Line, p pricing) (*priceList, error) {
-	list := &priceList{accounts: map[string]account{}, volumes: map[string]*volume{}}
+	list := &priceList{accounts: map[string]account{}, volumes: map[string]*volume{}, shared: m.shared}
 	for i := range lines {
 		if err := m.line(list, &lines[i], &p); err != nil {
 			return nil, err
@@ -142,7 +143,7 @@ func (m *resourceMeter) line(list *priceList, l *usage.Line, p *pricing) error {
 func (p *priceList) add(a account, pool string, costs allocation.Costs) {
 	name := a.service + "\x00" + a.owner + "\x00" + a.costCenter
 	p.accounts[name] = a
-	p.workloads = append(p.workloads, allocation.Workload{Labels: map[string]string{"account": name}, Pool: pool, Costs: costs})
+	p.workloads = append(p.workloads, allocation.Workload{Labels: map[string]string{"account": name}, Pool: pool, Costs: costs, Shared: p.shared(a)})
 }
 
 // mounted divides a volume evenly among those who mount it; one that nobody mounts is accounted to __unmounted__, with its own owner. What

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/allocation"
 	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/cost/ownership"
 	"github.com/pitwall-io/pitwall/internal/cost/price"
 	"github.com/pitwall-io/pitwall/internal/cost/usage"
 )
@@ -27,10 +28,11 @@ const (
 	kindOwn costKind = iota
 	kindIdle
 	kindOverhead
+	kindShared
 	costKinds
 )
 
-func (k costKind) String() string { return [...]string{"own", "idle", "overhead"}[k] }
+func (k costKind) String() string { return [...]string{"own", "idle", "overhead", "shared"}[k] }
 
 // idleService is the service that idle cost nobody shares is accounted to.
 const idleService = allocation.Idle
@@ -251,9 +253,9 @@ func (m *resourceMeter) close(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	result, err := allocation.Allocate(list.workloads, list.assets, allocation.Policy{
-		By: []string{"account"}, Idle: m.cfg.Idle, Split: allocation.Weighted, Overhead: m.overhead.Times(span).Round(18),
-	})
+	policy := m.policy()
+	policy.Overhead = m.overhead.Times(span).Round(18)
+	result, err := allocation.Allocate(list.workloads, list.assets, policy)
 	if err != nil {
 		return err
 	}
@@ -261,7 +263,7 @@ func (m *resourceMeter) close(now time.Time) error {
 		g := &result.Groups[i]
 		m.book(list.accounts[g.Name], g)
 	}
-	rest := allocation.Group{Overhead: result.Overhead}
+	rest := allocation.Group{Overhead: result.Overhead, Shared: result.Shared}
 	for _, idle := range result.Idle {
 		rest.Idle = rest.Idle.Plus(idle)
 	}
@@ -274,6 +276,16 @@ func (m *resourceMeter) close(now time.Time) error {
 	maps.DeleteFunc(m.owners, func(u usage.Unit, _ account) bool { return !m.usage.Known(u) })
 	maps.DeleteFunc(m.machines, func(pool string, _ machine) bool { return !m.usage.Known(usage.Unit{Pool: pool}) })
 	return nil
+}
+
+// policy is how idle cost and what is shared are divided.
+func (m *resourceMeter) policy() allocation.Policy {
+	return allocation.Policy{By: []string{"account"}, Idle: m.cfg.Idle, Split: m.cfg.Split}
+}
+
+// shared says whether an account runs for the others.
+func (m *resourceMeter) shared(a account) bool {
+	return slices.ContainsFunc(m.cfg.Shared, func(pattern string) bool { return ownership.Match(pattern, a.service) })
 }
 
 // book adds what a group paid; m.mu is held.
@@ -295,6 +307,7 @@ func (m *resourceMeter) book(a account, g *allocation.Group) {
 	t[kindOwn] = t[kindOwn].Plus(g.Own)
 	t[kindIdle] = t[kindIdle].Plus(g.Idle)
 	t[kindOverhead] = t[kindOverhead].Plus(g.Overhead)
+	t[kindShared] = t[kindShared].Plus(g.Shared)
 	m.window[a] = m.window[a].Plus(g.Total())
 }
 

@@ -152,6 +152,26 @@ func TestIdleAndOverheadCanBeShared(t *testing.T) {
 	r.stop(t)
 }
 
+func TestServicesThatRunForTheOthersAreDividedAmongThem(t *testing.T) {
+	for split, want := range map[allocation.Share]map[string]float64{
+		allocation.Weighted: {"a own": 3, "b own": 1, "a shared": 1.5, "b shared": 0.5, "a overhead": 3, "b overhead": 1, "__idle__ idle": 4},
+		allocation.Even:     {"a own": 3, "b own": 1, "a shared": 1, "b shared": 1, "a overhead": 2, "b overhead": 2, "__idle__ idle": 4},
+		allocation.None:     {"a own": 3, "b own": 1, "kube-dns own": 2, "__idle__ idle": 4, "__idle__ overhead": 4},
+	} {
+		r, _ := sheetOf(t, "cpu_core_hour,ram_gib_hour\n1,0\n", func(c *Config) {
+			c.Resources.Shared, c.Resources.Split, c.Resources.OverheadPerHour = []string{"kube-*"}, split, 4
+		})
+		got := run(t, r,
+			levels(map[string]any{"k8s.node.name": "node-1"}, map[string]float64{"k8s.node.cpu.allocatable": 10}),
+			levels(container("a", "pod-a"), map[string]float64{"k8s.container.cpu.request.desired": 3}),
+			levels(container("b", "pod-b"), map[string]float64{"k8s.container.cpu.request.desired": 1}),
+			levels(container("kube-dns", "pod-k"), map[string]float64{"k8s.container.cpu.request.desired": 2}),
+		)
+		assert.Equal(t, want, rounded(got), split)
+		r.stop(t)
+	}
+}
+
 func TestARequestCostsItsShareOfTheService(t *testing.T) {
 	r := allocating(t, nil)
 	hour(t, r)

@@ -146,6 +146,12 @@ func (r *ResourcesConfig) validate() error {
 	if !slices.Contains([]allocation.Share{allocation.None, allocation.Even, allocation.Weighted}, r.Idle) {
 		return fmt.Errorf("resources.idle must be none, even or weighted (got %q)", r.Idle)
 	}
+	if !slices.Contains([]allocation.Share{allocation.None, allocation.Even, allocation.Weighted}, r.Split) {
+		return fmt.Errorf("resources.split must be none, even or weighted (got %q)", r.Split)
+	}
+	if i := slices.Index(r.Shared, ""); i >= 0 {
+		return fmt.Errorf("resources.shared[%d] must name a service", i)
+	}
 	if r.OverheadPerHour < 0 || math.IsNaN(r.OverheadPerHour) || r.OverheadPerHour > 1e9 {
 		return fmt.Errorf("resources.overhead_per_hour must be between 0 and 1e9 (got %v)", r.OverheadPerHour)
 	}

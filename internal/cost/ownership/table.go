@@ -289,6 +289,9 @@ func lower(c byte) byte {
 	return c
 }
 
+// Match reports whether s matches a pattern in which * is any run of characters and ? any one.
+func Match(pattern, s string) bool { return globMatch(pattern, s, false) }
+
 // globMatch reports whether s matches the pattern, in which * stands for any run of bytes and ? for one. Linear in len(s) for a pattern
 // with one *, never worse than len(pattern)·len(s).
 func globMatch(pattern, s string, fold bool) bool {

@@ -154,6 +154,7 @@ type AccountResource struct {
 	Own      float64 `json:"own"`
 	Idle     float64 `json:"idle,omitempty"`
 	Overhead float64 `json:"overhead,omitempty"`
+	Shared   float64 `json:"shared,omitempty"`
 	Total    float64 `json:"total"`
 	// Hourly is what an hour costs, in the last window.
 	Hourly float64 `json:"hourly"`
