@@ -17,6 +17,9 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/processor/processortest"
+
+	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
 // stored is a host with a file storage extension, and its ID.
@@ -125,14 +128,13 @@ func billedPoint(service string, amount float64, days int) pmetric.Metrics {
 func TestStoredCostsThatAreBrokenOrTooNewStopTheStartWithAReason(t *testing.T) {
 	host, id := stored(t)
 	newRigOn(t, host, everything(t, id)).stop(t)
-	r := newRig(t, nil)
-	defer r.stop(t)
-	cfg := *r.engine.cfg
+	cfg := createDefaultConfig().(*Config)
 	cfg.Storage = &id
-	r.engine.cfg = &cfg
+	e, err := newEngine(processortest.NewNopSettings(metadata.Type), cfg)
+	require.NoError(t, err)
 	// swap changes what is stored under a key and returns what stood there.
 	swap := func(key string, f func(string) string) string {
-		client, err := host[id].(storage.Extension).GetClient(t.Context(), component.KindProcessor, r.engine.id, "")
+		client, err := host[id].(storage.Extension).GetClient(t.Context(), component.KindProcessor, e.id, "")
 		require.NoError(t, err)
 		text, err := client.Get(t.Context(), key)
 		require.NoError(t, err)
@@ -151,16 +153,16 @@ func TestStoredCostsThatAreBrokenOrTooNewStopTheStartWithAReason(t *testing.T) {
 		{budgetsKey, "stored budgets", func(string) string { return "{" }},
 	} {
 		good := swap(c.key, c.f)
-		require.ErrorContains(t, r.engine.openStorage(t.Context(), host), c.says)
-		require.Nil(t, r.engine.client)
+		require.ErrorContains(t, e.openStorage(t.Context(), host), c.says)
+		require.Nil(t, e.client)
 		swap(c.key, func(string) string { return good })
 	}
-	require.NoError(t, r.engine.openStorage(t.Context(), host))
-	require.NoError(t, r.engine.closeStorage(t.Context()))
+	require.NoError(t, e.openStorage(t.Context(), host))
+	require.NoError(t, e.closeStorage(t.Context()))
 
 	none, other := component.MustNewID("none"), component.MustNewID("other")
 	cfg.Storage = &none
-	require.ErrorIs(t, r.engine.openStorage(t.Context(), host), errNoStorage)
+	require.ErrorIs(t, e.openStorage(t.Context(), host), errNoStorage)
 	cfg.Storage = &other
-	require.ErrorIs(t, r.engine.openStorage(t.Context(), hostWith{other: nil}), errNotStorage)
+	require.ErrorIs(t, e.openStorage(t.Context(), hostWith{other: nil}), errNotStorage)
 }
