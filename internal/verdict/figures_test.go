@@ -106,3 +106,36 @@ func TestFigureExposureUntilAHealthyCanaryPasses(t *testing.T) {
 	})
 	assert.GreaterOrEqual(t, float64(passed)/float64(runs), 0.95)
 }
+
+// Requests that fail together break what the maths assumes; the rule of the loudest slices must keep that within bounds.
+func TestFigureFailuresInGroups(t *testing.T) {
+	s := server{median: 0.05, sigma: 0.6, errors: 0.005}
+	for every, most := range map[int]float64{200: 0.12, 50: 0.25} { // slices of ten seconds
+		runs := max(scale(200), 40)
+		failed := 0
+		for i := range runs {
+			r := rng(uint64(i) + 1000)
+			c := New(Settings{}, 0)
+			for slice := range int64(360) {
+				arms := [2]*Slice{s.requests(r, 20), s.requests(r, 20)}
+				for _, a := range arms {
+					if r.IntN(every) == 0 {
+						a.Requests += 10
+						a.Errors += 10
+					}
+				}
+				c.Add(slice, arms[Canary], arms[Baseline])
+				if c.Failed() {
+					failed++
+					break
+				}
+			}
+		}
+		rate := float64(failed) / float64(runs)
+		figures.Record(t, figures.Figure{
+			Table: "Canary verdicts", Row: fmt.Sprintf("the same version twice for an hour, ten failures at once in each arm every %d s on average: false fails", 10*every),
+			Reached: fmt.Sprintf("%.1f %% of %d runs", 100*rate, runs), Command: figureCommand,
+		})
+		assert.LessOrEqual(t, rate, most)
+	}
+}
