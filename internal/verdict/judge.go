@@ -210,14 +210,16 @@ func (c *Comparison) judgeLatency() MetricVerdict {
 	for _, q := range quantiles {
 		m.LogEPass = min(m.LogEPass, c.notSlower(q.q, q.steps))
 	}
-	if m.LogEPass >= -math.Log(c.settings.Alpha) {
+	if m.LogEPass >= -math.Log(c.settings.Alpha/2) { // two ways
 		m.Outcome = Pass
 	}
 	return m
 }
 
-// notSlower is the log of the e-value against "the canary's quantile is more than the margin above the baseline's", at the lower bound
-// of the bucket that holds the baseline's. In the first bucket there is none: there the canary's quantile must be shown to be within it.
+// notSlower is the log of the greater of two e-values: against "the canary's quantile is more than the margin above the baseline's", at
+// the lower bound of the bucket that holds the baseline's, and against "the odds of a request beyond it are more than OddsMargin times
+// the baseline's", which shows more where the tail is flat. In the first bucket there is no lower bound: there the canary's quantile must
+// be shown to be within it.
 func (c *Comparison) notSlower(q float64, steps int) float64 {
 	bucket := quantileBucket(&c.state.Arms[Baseline].Latency, q)
 	k := min(max(bucket-1, 0)/thresholdStep, thresholds-1)
@@ -242,7 +244,7 @@ func (c *Comparison) notSlower(q float64, steps int) float64 {
 			return math.Inf(1)
 		}
 	}
-	return o.logELower(centre)
+	return max(o.logELower(centre), c.state.Slower[k].logELower(c.settings.margin))
 }
 
 func (c *Comparison) judgeExcess(metric string, x *Excess) MetricVerdict {
