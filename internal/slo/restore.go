@@ -10,22 +10,29 @@ import (
 	"sync/atomic"
 )
 
-// maxReaders is how many goroutines read objectives back: more would wait for the storage.
+// maxReaders is how many goroutines read objectives back: more would wait for what is stored.
 const maxReaders = 4
 
-// restoreObjectives reads all objectives back, several at once: a start waits for it.
+// restoreObjectives reads all objectives back, several at once: a start waits for it. What is stored is got by one goroutine at a time, as
+// storage need not stand more, and taken apart by all.
 func (e *Engine) restoreObjectives(get func(string) ([]byte, error)) (damaged []error, err error) {
 	type result struct {
 		damaged []error
 		err     error
 	}
 	results := make([]result, len(e.objectives))
+	var getting sync.Mutex
+	getOne := func(part string) ([]byte, error) {
+		getting.Lock()
+		defer getting.Unlock()
+		return get(part)
+	}
 	var next atomic.Int64
 	var readers sync.WaitGroup
 	for range min(maxReaders, runtime.GOMAXPROCS(0), len(results)) {
 		readers.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(results)); i = next.Add(1) - 1 {
-				results[i].damaged, results[i].err = e.restoreObjective(e.objectives[i], get)
+				results[i].damaged, results[i].err = e.restoreObjective(e.objectives[i], getOne)
 			}
 		})
 	}

@@ -23,6 +23,7 @@ func TestEventNamesOfOurOwnAreStrippedFromWhatComesFromOutside(t *testing.T) {
 		want  string
 	}{
 		"alert":           {event: "slo.alert"},
+		"audit":           {event: "slo.audit"},
 		"signal":          {event: "optimization.slo.burn"},
 		"alert, trusted":  {event: "slo.alert", trust: true, want: "slo.alert"},
 		"signal, trusted": {event: "optimization.slo.burn", trust: true, want: "optimization.slo.burn"},

@@ -17,6 +17,7 @@ import (
 // The event names of our own log records.
 const (
 	alertEvent   = "slo.alert"
+	auditEvent   = "slo.audit"
 	signalEvents = "optimization."
 )
 
@@ -67,13 +68,13 @@ func (p *logsProcessor) passOn(ctx context.Context, ld plog.Logs) error {
 	return err
 }
 
-// stripEvent takes off the event name of a record that says it is an alert or a signal of ours: those come from our connectors alone,
+// stripEvent takes off the event name of a record that says it is an alert, an audit or a signal of ours: those come from our connectors alone,
 // and what the optimizer believes a human is woken for.
 func (p *logsProcessor) stripEvent(o *outcome, record plog.LogRecord) {
 	if p.cfg.TrustInbound {
 		return
 	}
-	if name := record.EventName(); name == alertEvent || strings.HasPrefix(name, signalEvents) {
+	if name := record.EventName(); name == alertEvent || name == auditEvent || strings.HasPrefix(name, signalEvents) {
 		record.SetEventName("")
 		o.stripped++
 	}
