@@ -312,17 +312,35 @@ func (e *engine) step(ctx context.Context, now time.Time, urgent bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stepped = now
-	said := e.loop.Step(now, candidates, world)
+	e.sayLocked(ctx, e.loop.Step(now, candidates, world), func() loop.Said {
+		world.Urgent = true
+		return e.loop.Step(now, e.detectors.outcomes.Advance(now), world)
+	})
+	e.dirty = true
+}
+
+// sayLocked shows what is said to those who look at signals, and lets it wait to be sent. What became of a signal that has ended is said
+// right after its end: whatever else this step or the next one says depends on how sources take turns.
+func (e *engine) sayLocked(ctx context.Context, said loop.Said, outcomes func() loop.Said) {
+	all := make([]signal.Envelope, 0, len(said.Signals))
 	for i := range said.Signals {
 		for _, observer := range e.detectors.signals {
 			observer.ObserveSignal(&said.Signals[i])
 		}
+		all = append(all, said.Signals[i])
+		if e.detectors.outcomes == nil || !said.Signals[i].State.Ended() {
+			continue
+		}
+		more := outcomes()
+		all = append(all, more.Signals...)
+		for reason, n := range more.Held {
+			said.Held[reason] += n
+		}
 	}
-	e.enqueueLocked(ctx, said.Signals)
+	e.enqueueLocked(ctx, all)
 	for reason, n := range said.Held {
 		e.telemetry.OptimizerCandidatesHeld.Add(ctx, int64(n), metric.WithAttributes(attribute.String("held_reason", reason)))
 	}
-	e.dirty = true
 }
 
 // world is what the loop may ask. The slo extension was asked before, so that no lock is held meanwhile; between two evaluations what it

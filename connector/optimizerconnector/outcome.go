@@ -23,6 +23,7 @@ type (
 		ObserveSignal(e *signal.Envelope)
 	}
 	outcomeSource interface {
+		detect.Detector
 		Breaker() guardrail.Breaker
 		Calibrate(kind string, confidence float64) (float64, int)
 		Tallies() map[string]outcome.Tally

@@ -49,7 +49,7 @@ func (l *lifecycle) say(e signal.Envelope) (signal.Envelope, string) {
 	switch {
 	case old == nil && l.ended.has(e.ID):
 		return signal.Envelope{}, ReasonNoTransition
-	case old == nil && ended && e.Update == 0:
+	case old == nil && ended && e.Update == 0 && e.Kind != signal.KindOutcome: // an outcome is said once: it is over when it is known
 		// It was never said, so there is nothing to end.
 		return signal.Envelope{}, ReasonUnknown
 	case old == nil && ended:

@@ -127,12 +127,12 @@ func (d *Detector) say(now time.Time, target signal.Target, subject string, o *o
 	}
 	e := signal.Envelope{
 		ID:   signal.NewID(signal.KindOutcome, target, map[string]string{"subject": subject}, start),
-		Kind: signal.KindOutcome, Version: signal.Version, State: signal.StateFiring, Severity: signal.SeverityInfo, Target: target,
+		Kind: signal.KindOutcome, Version: signal.Version, State: signal.StateResolved, Severity: signal.SeverityInfo, Target: target,
 		Action:     signal.Action{Verb: "none", Params: map[string]string{}, Reversible: true, Risk: signal.RiskNone},
 		Result:     &signal.Result{Value: v.value, Reason: v.reason},
 		Confidence: signal.Confidence{Value: 0.99, Method: "agresti_caffo"},
 		Evidence:   signal.Evidence{Inputs: []string{"slo.events"}, Statistics: map[string]float64{}},
-		ValidFrom:  start, UpdatedAt: now, ExpiresAt: now.Add(d.settings.TTL),
+		ValidFrom:  start, UpdatedAt: now, ExpiresAt: now,
 	}
 	if v.objective != "" {
 		e.Target.Objective = v.objective

@@ -25,13 +25,11 @@ type Settings struct {
 	Window, Settle time.Duration
 	// RevertWithin is how long after a change a rollback of its service takes it back.
 	RevertWithin time.Duration
-	// TTL is how long an outcome is shown as firing.
-	TTL time.Duration
 }
 
 // Default returns the settings for everything but the bound.
 func Default(maxTargets int) Settings {
-	return Settings{MaxTargets: maxTargets, Window: 10 * time.Minute, Settle: time.Minute, RevertWithin: time.Hour, TTL: time.Hour}
+	return Settings{MaxTargets: maxTargets, Window: 10 * time.Minute, Settle: time.Minute, RevertWithin: time.Hour}
 }
 
 // open is a signal that has not ended.
