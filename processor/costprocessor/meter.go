@@ -9,6 +9,18 @@ import (
 	"github.com/pitwall-io/pitwall/internal/cost/money"
 )
 
+// longestName is the length of the longest name under which something is accounted for. Accounts are bounded in number; senders choose
+// their names, and must not choose how much memory they take.
+const longestName = 1024
+
+// nameable is a name, or overflow for one that is too long.
+func nameable(name string) string {
+	if len(name) > longestName {
+		return overflow
+	}
+	return name
+}
+
 // overflow is the account of everything beyond max_accounts.
 const overflow = "__overflow__"
 

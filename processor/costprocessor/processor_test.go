@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -386,4 +387,18 @@ func TestHostileRequestsNeitherPanicNorChangeWhatFollows(t *testing.T) {
 	dirty.engine.emit(t.Context())
 	clean.stop(t)
 	dirty.stop(t)
+}
+
+// Accounts are bounded in number; what each is named by is chosen by senders, and is bounded, too.
+func TestNamesThatAreTooLongOverflow(t *testing.T) {
+	long := strings.Repeat("x", longestName+1)
+	r := newRig(t, func(*Config) {})
+	for _, c := range []struct{ service, want string }{{long, overflow}, {long[1:], long[1:]}, {"cart", "cart"}} {
+		resource := pcommon.NewResource()
+		resource.Attributes().PutStr("service.name", c.service)
+		assert.Equal(t, c.want, r.engine.tagger.decide(t.Context(), resource).account.service)
+		again, _ := resource.Attributes().Get("service.name")
+		assert.Equal(t, c.service, again.Str(), "the telemetry itself keeps its name")
+	}
+	r.stop(t)
 }

@@ -42,7 +42,7 @@ func (b *requestBatch) observe(a account, rs ptrace.ResourceSpans) {
 				Weight: adjustedCount(span.TraceState().AsRaw()),
 			}
 			if s.Served || span.ParentSpanID().IsEmpty() {
-				s.Operation = operationOf(span)
+				s.Operation = nameable(operationOf(span))
 			}
 			b.spans = append(b.spans, s)
 		}

@@ -276,9 +276,9 @@ func (t *tagger) remembered(ctx context.Context, g *generation, resource pcommon
 
 func (t *tagger) judge(ctx context.Context, d *ownership.Resolution, resource pcommon.Resource) *verdict {
 	v := &verdict{put: slices.Clone(d.Changed), missing: len(d.Missing) > 0}
-	v.account.service = first(resource.Attributes(), unknownService, serviceNames...)
-	v.account.owner = effective(d, resource, attrOwner)
-	v.account.costCenter = effective(d, resource, attrCostCenter)
+	v.account.service = nameable(first(resource.Attributes(), unknownService, serviceNames...))
+	v.account.owner = nameable(effective(d, resource, attrOwner))
+	v.account.costCenter = nameable(effective(d, resource, attrCostCenter))
 	provenance := d.Provenance()
 	if v.missing {
 		switch t.cfg.OnMissing {
