@@ -304,18 +304,26 @@ func (e *engine) step(ctx context.Context, now time.Time, urgent bool) {
 			}
 		}
 	}
-	var candidates []detect.Candidate
+	var alerts, candidates []detect.Candidate
 	for _, d := range e.detectors.all {
-		candidates = append(candidates, d.Advance(now)...)
+		if found := d.Advance(now); d.Name() == "burn" {
+			alerts = found
+		} else {
+			candidates = append(candidates, found...)
+		}
 	}
 	world := e.world(urgent)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stepped = now
-	e.sayLocked(ctx, e.loop.Step(now, candidates, world), func() loop.Said {
-		world.Urgent = true
-		return e.loop.Step(now, e.detectors.outcomes.Advance(now), world)
-	})
+	between := world
+	between.Urgent = true
+	outcomes := func() loop.Said { return e.loop.Step(now, e.detectors.outcomes.Advance(now), between) }
+	// Each alert is looked at by itself, as it came: how many come at once depends on how fast they are told.
+	for i := range alerts {
+		e.sayLocked(ctx, e.loop.Step(now, alerts[i:i+1], between), outcomes)
+	}
+	e.sayLocked(ctx, e.loop.Step(now, candidates, world), outcomes)
 	e.dirty = true
 }
 
