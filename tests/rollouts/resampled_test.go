@@ -100,6 +100,7 @@ func TestResampledRollouts(t *testing.T) {
 	assert.GreaterOrEqual(t, recall, 0.9*small)
 	assert.GreaterOrEqual(t, float64(right)/float64(max(blamed, 1)), 0.9*small)
 	assert.Zero(t, found[true]["pass"], "a faulty version passed")
+	assert.Positive(t, found[false]["pass"], "no harmless version passed")
 }
 
 // resample sends all rollouts, sorts what was said by rollout, and returns when they began.
