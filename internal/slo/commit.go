@@ -22,6 +22,7 @@ func (e *Engine) Commit(t *Tally, now time.Time) {
 }
 
 func (e *Engine) commitTallyLocked(t *Tally, now int64) {
+	defer e.orderTransitionsLocked(len(e.transitions))
 	before := e.edge
 	for _, s := range t.sources {
 		e.observeLocked(s)

@@ -152,6 +152,7 @@ func (e *Engine) Advance(now time.Time) {
 		e.now = e.edge + silent
 		firing := len(e.transitions)
 		e.expireLocked()
+		e.orderTransitionsLocked(firing)
 		if len(e.transitions) != firing {
 			var w encoder
 			w.int(e.now)

@@ -84,7 +84,9 @@ func (e *Engine) replay(body []byte) bool {
 		case recordSilence:
 			if now := record.int(); !record.failed {
 				e.now = now
+				waiting := len(e.transitions)
 				e.expireLocked()
+				e.orderTransitionsLocked(waiting)
 			}
 		default:
 			return false

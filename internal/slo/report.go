@@ -176,7 +176,8 @@ func (e *Engine) Pressing() bool {
 	return e.pressing
 }
 
-// TakeTransitions hands out the alert transitions since the last call, in event order. The reader says what became of them, by
+// TakeTransitions hands out the alert transitions since the last call, in the order in which they came about: commit by commit, and those
+// of one commit in event order. So it does not depend on when they are taken. The reader says what became of them, by
 // DeliveredTransitions or ReturnTransitions, before it takes more.
 func (e *Engine) TakeTransitions() []Transition {
 	e.mu.Lock()
@@ -184,10 +185,14 @@ func (e *Engine) TakeTransitions() []Transition {
 	out := e.transitions
 	e.transitions = nil
 	e.handedOut = out
-	slices.SortStableFunc(out, func(a, b Transition) int {
+	return out
+}
+
+// orderTransitionsLocked puts the transitions that came about after the first n in event order.
+func (e *Engine) orderTransitionsLocked(n int) {
+	slices.SortStableFunc(e.transitions[min(n, len(e.transitions)):], func(a, b Transition) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Objective.Name, b.Objective.Name), cmp.Compare(a.Service, b.Service))
 	})
-	return out
 }
 
 // ReturnTransitions takes back transitions that could not be delivered, ahead of newer ones.
