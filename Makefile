@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 BIN := $(CURDIR)/bin
 CACHE := $(CURDIR)/.cache
+# What the linter remembers names files by where they were: two checkouts must not share it.
+export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint-results
 
 # How large the property, crash and replay suites run: 1 is the size the tables in docs/evaluation.md are made at.
 PITWALL_SCALE ?= 0.01
