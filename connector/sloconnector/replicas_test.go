@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,10 +38,24 @@ var errNoAnswer = errors.New("no answer")
 // durable is a book whose every change is stored before a sender is told, as the extension does with `journal: always`.
 type durable struct {
 	book
+	mu    sync.Mutex // of the store: the processor and the connector write to it
 	store map[string][]byte
 }
 
+// left is what is stored.
+func (d *durable) left() map[string][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.store)
+}
+
 func (d *durable) save(parts ...slo.Part) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.saveLocked(parts...)
+}
+
+func (d *durable) saveLocked(parts ...slo.Part) {
 	for _, p := range parts {
 		if p.Delete {
 			delete(d.store, p.Key)
@@ -51,8 +66,10 @@ func (d *durable) save(parts ...slo.Part) {
 }
 
 func (d *durable) Sync(context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	part, _ := d.engine.TakeJournal()
-	d.save(part)
+	d.saveLocked(part)
 }
 
 func (d *durable) Commit(ctx context.Context, t *slo.Tally, now time.Time) {
@@ -134,6 +151,7 @@ func mergingCollector(t *testing.T) (*slo.Engine, consumer.Metrics) {
 func path(t *testing.T, r *rand.Rand, to consumer.Metrics) (through consumer.Metrics, faults *int) {
 	t.Helper()
 	faults = new(int)
+	var mu sync.Mutex // replicas send on their own
 	var held pmetric.Metrics
 	holding := false
 	send := func(ctx context.Context, md pmetric.Metrics) error {
@@ -142,6 +160,8 @@ func path(t *testing.T, r *rand.Rand, to consumer.Metrics) (through consumer.Met
 		return to.ConsumeMetrics(ctx, copied)
 	}
 	through, err := consumer.NewMetrics(func(ctx context.Context, md pmetric.Metrics) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if holding {
 			holding = false
 			if err := send(ctx, held); err != nil {
@@ -185,12 +205,10 @@ func TestAFleetHasOneBook(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(n), 11))
 				fleet, merging := mergingCollector(t)
-				through, faults := path(t, r, merging)
-				stores := make([]map[string][]byte, n)
+				through, faults := path(t, rand.New(rand.NewPCG(uint64(n), 12)), merging)
 				replicas := make([]*replica, n)
 				for i := range replicas {
-					stores[i] = map[string][]byte{}
-					replicas[i] = startReplica(t, fmt.Sprint("replica-", i), stores[i], through)
+					replicas[i] = startReplica(t, fmt.Sprint("replica-", i), map[string][]byte{}, through)
 				}
 				var good, bad float64
 				failovers, kills := 0, 0
@@ -208,9 +226,8 @@ func TestAFleetHasOneBook(t *testing.T) {
 					if r.IntN(100) == 0 {
 						kills++
 						// What a kill leaves is what was stored up to then. The rest of the process is stopped without a word to anybody.
-						left := maps.Clone(stores[at])
+						left := replicas[at].book.left()
 						replicas[at].abandon(t)
-						stores[at] = left
 						replicas[at] = startReplica(t, fmt.Sprint("replica-", at), left, through)
 					}
 				}

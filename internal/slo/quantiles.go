@@ -11,7 +11,7 @@ import (
 const QuantileError = 0.01
 
 const (
-	// maxBuckets bounds a sketch to 4.5 KiB. It spans durations of 1 to 100,000; what is below shares the lowest bucket.
+	// maxBuckets bounds a sketch to 4.5 KiB. It spans durations of 1 to 50,000 at least; what is below shares the lowest bucket.
 	maxBuckets  = 576
 	blockBucket = 32 // buckets are made in blocks
 )

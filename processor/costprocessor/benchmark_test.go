@@ -66,7 +66,8 @@ func TestACachedResourceCostsNoAllocationPerRecord(t *testing.T) {
 		return testing.AllocsPerRun(50, func() { _ = p.ConsumeTraces(t.Context(), td) })
 	}
 	one := allocations(1)
-	assert.Equal(t, one, allocations(1000), "1,000 records of one resource allocate what 1 does")
+	// The race detector lets pools forget now and then.
+	assert.InDelta(t, one, allocations(1000), 3, "1,000 records of one resource allocate what 1 does")
 
 	decided := spansOf(cachedResource(8), 1).ResourceSpans().At(0).Resource()
 	tagger := p.(*tracesProcessor).engine.tagger
