@@ -152,7 +152,9 @@ func (c *contributors) add(generation int64, t tallied) {
 	}
 }
 
-// worst merges the generations from `oldest` on and returns the AlertContributors values with most bad events.
+// worst merges the generations from `oldest` on and returns the AlertContributors values that stand out most: those with most bad events
+// beyond what their share of the traffic explains, and then those with most bad events. A version that all traffic goes to has all bad events
+// and says nothing.
 func (c *contributors) worst(names []string, oldest int64, allBad Weight) []Contributor {
 	var merged []tallied
 	for at := range c.tables {
@@ -169,9 +171,15 @@ func (c *contributors) worst(names []string, oldest int64, allBad Weight) []Cont
 			merged[i].bad = merged[i].bad.plus(t.bad)
 		}
 	}
-	merged = slices.DeleteFunc(merged, func(t tallied) bool { return t.bad == 0 || int(t.attribute) >= len(names) })
+	merged = slices.DeleteFunc(merged, func(t tallied) bool { return int(t.attribute) >= len(names) })
+	whole := make([]tallied, len(names)) // all values of an attribute together
+	for _, t := range merged {
+		w := &whole[t.attribute]
+		w.good, w.bad = w.good.plus(t.good), w.bad.plus(t.bad)
+	}
+	merged = slices.DeleteFunc(merged, func(t tallied) bool { return t.bad == 0 })
 	slices.SortFunc(merged, func(a, b tallied) int {
-		return cmp.Or(cmp.Compare(b.bad, a.bad), cmp.Compare(a.good, b.good), cmp.Compare(a.attribute, b.attribute), cmp.Compare(a.value, b.value))
+		return cmp.Or(cmp.Compare(b.excess(whole[b.attribute]), a.excess(whole[a.attribute])), cmp.Compare(b.bad, a.bad), cmp.Compare(a.good, b.good), cmp.Compare(a.attribute, b.attribute), cmp.Compare(a.value, b.value))
 	})
 	merged = merged[:min(AlertContributors, len(merged))]
 	out := make([]Contributor, 0, len(merged))
@@ -182,4 +190,16 @@ func (c *contributors) worst(names []string, oldest int64, allBad Weight) []Cont
 		})
 	}
 	return out
+}
+
+// minExcess is the part of all bad events by which a value must exceed its share, so that it stands out.
+const minExcess = 0.1
+
+// excess is how many bad events a value has beyond its share of the events of its attribute; 0 where that is too little to stand out.
+func (t tallied) excess(whole tallied) float64 {
+	bad, events := whole.bad.Float(), whole.bad.Float()+whole.good.Float()
+	if over := t.bad.Float() - (t.good.Float()+t.bad.Float())*bad/events; over >= minExcess*bad {
+		return over
+	}
+	return 0
 }

@@ -172,10 +172,30 @@ func TestTheWorstContributorsAreNamed(t *testing.T) {
 	}
 	worst := c.worst([]string{"route", "version"}, 5, 150*One)
 	require.Len(t, worst, 2)
-	assert.Equal(t, Contributor{Attribute: "version", Value: "/pay", Bad: 100, Total: 200, Share: 100.0 / 150}, worst[0])
-	assert.Equal(t, "z", worst[1].Value, "a value that turns bad gets in although the table is full")
+	assert.Equal(t, "z", worst[0].Value, "a value that turns bad gets in although the table is full, and stands out")
+	assert.Equal(t, Contributor{Attribute: "version", Value: "/pay", Bad: 100, Total: 200, Share: 100.0 / 150}, worst[1], "all traffic has it")
 	assert.Len(t, c.worst([]string{"route", "version"}, 6, 50*One), 1, "old generations fade")
 	assert.Empty(t, c.worst([]string{"route", "version"}, 7, One))
+}
+
+func TestAContributorStandsOutByMoreThanItsShare(t *testing.T) {
+	count := func(c *contributors, attribute uint8, value string, good, bad int) {
+		c.add(5, tallied{contribution{attribute, value}, Weight(good) * One, Weight(bad) * One})
+	}
+	names := []string{"http.route", "service.version"}
+	var c contributors
+	count(&c, 1, "2.3.0", 3432, 226) // all that there is
+	count(&c, 0, "/cart/{user}", 20, 225)
+	count(&c, 0, "/", 3412, 1)
+	assert.Equal(t, "/cart/{user}", c.worst(names, 5, 226*One)[0].Value)
+
+	var even contributors // all routes fail alike; the few requests of one happened to fail more
+	count(&even, 0, "/checkout", 810, 90)
+	count(&even, 0, "/health", 0, 3)
+	count(&even, 1, "2.3.0", 810, 93)
+	worst := even.worst(names, 5, 93*One)
+	assert.Equal(t, "2.3.0", worst[0].Value)
+	assert.Equal(t, "/checkout", worst[1].Value)
 }
 
 func TestExemplarsAreTheNewestAndDistinct(t *testing.T) {
