@@ -154,9 +154,9 @@ func TestUsageIsReadFromTheKernel(t *testing.T) {
 
 func TestParseUsage(t *testing.T) {
 	stat := []byte("42 (a) strange) name) S 1 42 42 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 9 0 100 0 0")
-	usage, err := parseUsage(stat, []byte("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"))
+	usage, err := parseUsage(stat, []byte("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nRssAnon:\t     512 kB\n"))
 	require.NoError(t, err)
-	assert.Equal(t, Usage{CPU: 1750 * time.Millisecond, RSS: 1 << 20, PeakRSS: 2 << 20}, usage)
+	assert.Equal(t, Usage{CPU: 1750 * time.Millisecond, RSS: 1 << 20, Private: 512 << 10, PeakRSS: 2 << 20}, usage)
 
 	_, err = parseUsage([]byte("42 (short) S 1"), nil)
 	assert.Error(t, err)

@@ -27,6 +27,9 @@ type Usage struct {
 	// RSS is the resident memory in bytes at the time of asking; zero once the
 	// process has ended.
 	RSS int64
+	// Private is the part of RSS in bytes that is the process's own. The rest are pages of files, of the binary above all: how many of
+	// those the kernel maps depends on what it has in its cache, it shares them among processes and takes them back when memory is short.
+	Private int64
 	// PeakRSS is the highest resident memory in bytes. For an ended process the
 	// kernel counts in the moment between fork and exec, when it was still its
 	// parent: where that matters, ask while it runs.
@@ -71,6 +74,8 @@ func parseUsage(stat, status []byte) (Usage, error) {
 		switch key {
 		case "VmRSS":
 			usage.RSS = kibibytes(value)
+		case "RssAnon":
+			usage.Private = kibibytes(value)
 		case "VmHWM":
 			usage.PeakRSS = kibibytes(value)
 		}
