@@ -23,6 +23,10 @@ const (
 	defaultReadyWait = 60 * time.Second
 	stopWait         = 60 * time.Second
 	pollInterval     = 10 * time.Millisecond
+	// listening is how long a program is left alone after it said that it is
+	// ready. A collector says so before it listens to signals: one that comes
+	// in between ends it at once, as if it had not started.
+	listening = 250 * time.Millisecond
 )
 
 var (
@@ -156,8 +160,14 @@ func (p *Process) Running() bool {
 // Done is closed once the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Signal sends a signal to the program alone, not to its group.
-func (p *Process) Signal(signal syscall.Signal) error { return p.cmd.Process.Signal(signal) }
+// Signal sends a signal to the program alone, not to its group. One that the
+// program may catch waits until the program listens; SIGKILL is sent at once.
+func (p *Process) Signal(signal syscall.Signal) error {
+	if signal != syscall.SIGKILL {
+		time.Sleep(time.Until(p.started.Add(p.ready + listening)))
+	}
+	return p.cmd.Process.Signal(signal)
+}
 
 // Stop asks the program to end and waits for it. A program that does not end
 // within a minute is killed and an error returned.
@@ -166,8 +176,9 @@ func (p *Process) Stop() (Exit, error) {
 	if signal == 0 {
 		signal = syscall.SIGTERM
 	}
+	err := p.Signal(signal)
 	asked := time.Now()
-	if err := p.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return Exit{}, err
 	}
 	select {
