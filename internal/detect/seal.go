@@ -5,6 +5,7 @@ package detect
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -43,4 +44,25 @@ func Open(version uint32, data []byte) ([]byte, error) {
 		return nil, ErrSealDamaged
 	}
 	return state, nil
+}
+
+// SealJSON is Seal of a value as JSON.
+func SealJSON(version uint32, value any) ([]byte, error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("encode what is to be sealed: %w", err)
+	}
+	return Seal(version, data), nil
+}
+
+// OpenJSON returns the value that SealJSON was given with the same version.
+func OpenJSON[T any](version uint32, sealed []byte) (value T, err error) {
+	data, err := Open(version, sealed)
+	if err != nil {
+		return value, err
+	}
+	if err := json.Unmarshal(data, &value); err != nil {
+		return value, fmt.Errorf("decode what was sealed: %w", err)
+	}
+	return value, nil
 }

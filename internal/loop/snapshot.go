@@ -3,9 +3,6 @@
 package loop
 
 import (
-	"encoding/json"
-	"fmt"
-
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/guardrail"
 )
@@ -24,25 +21,17 @@ type snapshot struct {
 
 // Snapshot returns the state in a form that Restore reads. Equal states give equal bytes.
 func (l *Loop) Snapshot() ([]byte, error) {
-	state, err := json.Marshal(snapshot{
+	return detect.SealJSON(snapshotVersion, snapshot{
 		Open: l.life.open, Ended: l.life.ended.list(), Live: l.live, Flying: l.flying, Past: l.past.Past,
 		Approved: l.approved.list(),
 	})
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, state), nil
 }
 
 // Restore replaces the state by that of a snapshot. On an error the state is unchanged.
 func (l *Loop) Restore(data []byte) error {
-	state, err := detect.Open(snapshotVersion, data)
+	s, err := detect.OpenJSON[snapshot](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var s snapshot
-	if err := json.Unmarshal(state, &s); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	again := New(l.settings)
 	for id, one := range s.Open {

@@ -4,7 +4,6 @@ package blind
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -43,24 +42,20 @@ func (d *Detector) Export(time.Time) ([][]byte, error) {
 	})
 	var parts [][]byte
 	for chunk := range slices.Chunk(all, partStreams) {
-		data, err := json.Marshal(chunk)
+		sealed, err := detect.SealJSON(exportVersion, chunk)
 		if err != nil {
-			return nil, fmt.Errorf("encode statistics: %w", err)
+			return nil, err
 		}
-		parts = append(parts, detect.Seal(exportVersion, data))
+		parts = append(parts, sealed)
 	}
 	return parts, nil
 }
 
 // Merge adds a part of what came to another collector; see detect.Merger.
 func (d *Detector) Merge(part []byte) error {
-	data, err := detect.Open(exportVersion, part)
+	all, err := detect.OpenJSON[[]heard](exportVersion, part)
 	if err != nil {
 		return err
-	}
-	var all []heard
-	if err := json.Unmarshal(data, &all); err != nil {
-		return fmt.Errorf("decode statistics: %w", err)
 	}
 	for _, h := range all {
 		for _, text := range []string{h.Service, h.Signal, h.Criticality} {

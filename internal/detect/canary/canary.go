@@ -164,22 +164,14 @@ func (d *Detector) Snapshot() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := json.Marshal(kept{Tracker: tracker, Changes: d.changes})
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, state), nil
+	return detect.SealJSON(snapshotVersion, kept{Tracker: tracker, Changes: d.changes})
 }
 
 // Restore implements detect.Detector.
 func (d *Detector) Restore(data []byte) error {
-	state, err := detect.Open(snapshotVersion, data)
+	k, err := detect.OpenJSON[kept](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var k kept
-	if err := json.Unmarshal(state, &k); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

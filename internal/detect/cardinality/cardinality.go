@@ -5,7 +5,6 @@ package cardinality
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -142,22 +141,14 @@ const snapshotVersion = 1
 // Snapshot returns the state in a form that Restore reads. Equal states give equal bytes.
 func (d *Detector) Snapshot() ([]byte, error) {
 	all := slices.SortedFunc(maps.Values(d.episodes), func(a, b *episode) int { return a.Target.compare(b.Target) })
-	data, err := json.Marshal(all)
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, data), nil
+	return detect.SealJSON(snapshotVersion, all)
 }
 
 // Restore replaces the state by that of a snapshot. On an error the state is unchanged. What was firing is said again.
 func (d *Detector) Restore(data []byte) error {
-	data, err := detect.Open(snapshotVersion, data)
+	all, err := detect.OpenJSON[[]*episode](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var all []*episode
-	if err := json.Unmarshal(data, &all); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	again := map[Target]*episode{}
 	for _, e := range all {

@@ -3,7 +3,6 @@
 package cardinality
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -41,24 +40,20 @@ func (d *Detector) Export(time.Time) ([][]byte, error) {
 	clear(d.episodes)
 	var parts [][]byte
 	for chunk := range slices.Chunk(all, partTargets) {
-		data, err := json.Marshal(chunk)
+		sealed, err := detect.SealJSON(exportVersion, chunk)
 		if err != nil {
-			return nil, fmt.Errorf("encode statistics: %w", err)
+			return nil, err
 		}
-		parts = append(parts, detect.Seal(exportVersion, data))
+		parts = append(parts, sealed)
 	}
 	return parts, nil
 }
 
 // Merge adds what another collector saw; see detect.Merger.
 func (d *Detector) Merge(part []byte) error {
-	data, err := detect.Open(exportVersion, part)
+	all, err := detect.OpenJSON[[]shared](exportVersion, part)
 	if err != nil {
 		return err
-	}
-	var all []shared
-	if err := json.Unmarshal(data, &all); err != nil {
-		return fmt.Errorf("decode statistics: %w", err)
 	}
 	for _, one := range all {
 		t := one.Target

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -223,22 +222,14 @@ const snapshotVersion = 1
 func (d *Detector) Snapshot() ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	data, err := json.Marshal(d.fields)
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, data), nil
+	return detect.SealJSON(snapshotVersion, d.fields)
 }
 
 // Restore implements detect.Detector.
 func (d *Detector) Restore(data []byte) error {
-	data, err := detect.Open(snapshotVersion, data)
+	fields, err := detect.OpenJSON[map[string]*field](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var fields map[string]*field
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	maps.DeleteFunc(fields, func(_ string, f *field) bool { return f == nil || len(f.Acts) == 0 })
 	d.mu.Lock()

@@ -3,7 +3,6 @@
 package coverage
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,11 +57,11 @@ func (d *Detector) Export(now time.Time) ([][]byte, error) {
 	for p := first; p.Judged > 0 || p.Large > 0 || len(all) > 0; p = (part{}) {
 		n := min(len(all), partServices)
 		p.Services, all = all[:n], all[n:]
-		data, err := json.Marshal(p)
+		sealed, err := detect.SealJSON(exportVersion, p)
 		if err != nil {
-			return nil, fmt.Errorf("encode statistics: %w", err)
+			return nil, err
 		}
-		parts = append(parts, detect.Seal(exportVersion, data))
+		parts = append(parts, sealed)
 	}
 	return parts, nil
 }
@@ -79,13 +78,9 @@ func take(counts *[slots]int64) int64 {
 
 // Merge adds what another collector saw; see detect.Merger.
 func (d *Detector) Merge(data []byte) error {
-	data, err := detect.Open(exportVersion, data)
+	p, err := detect.OpenJSON[part](exportVersion, data)
 	if err != nil {
 		return err
-	}
-	var p part
-	if err := json.Unmarshal(data, &p); err != nil {
-		return fmt.Errorf("decode statistics: %w", err)
 	}
 	if p.Judged < 0 || p.Whole < 0 || p.Large < 0 || p.Whole > p.Judged || p.Judged > maxCount || p.Large > maxCount {
 		return fmt.Errorf("%w: %d traces, %d whole, %d large", errDamaged, p.Judged, p.Whole, p.Large)

@@ -4,8 +4,6 @@ package coverage
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -31,22 +29,14 @@ func (d *Detector) Snapshot() ([]byte, error) {
 		}
 	}
 	slices.SortFunc(s.Services, func(a, b *service) int { return cmp.Compare(a.Name, b.Name) })
-	data, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, data), nil
+	return detect.SealJSON(snapshotVersion, s)
 }
 
 // Restore replaces the state by that of a snapshot. On an error the state is unchanged.
 func (d *Detector) Restore(data []byte) error {
-	data, err := detect.Open(snapshotVersion, data)
+	s, err := detect.OpenJSON[snapshot](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var s snapshot
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	again := New(d.settings)
 	for _, one := range s.Services {

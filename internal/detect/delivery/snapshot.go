@@ -3,9 +3,6 @@
 package delivery
 
 import (
-	"encoding/json"
-	"fmt"
-
 	"github.com/pitwall-io/pitwall/internal/detect"
 )
 
@@ -19,22 +16,14 @@ type snapshot struct {
 
 // Snapshot returns the state in a form that Restore reads. Equal states give equal bytes.
 func (d *Detector) Snapshot() ([]byte, error) {
-	data, err := json.Marshal(snapshot{Services: d.services, Days: d.days})
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, data), nil
+	return detect.SealJSON(snapshotVersion, snapshot{Services: d.services, Days: d.days})
 }
 
 // Restore replaces the state by that of a snapshot. On an error the state is unchanged.
 func (d *Detector) Restore(data []byte) error {
-	data, err := detect.Open(snapshotVersion, data)
+	s, err := detect.OpenJSON[snapshot](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var s snapshot
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	again := New(d.settings)
 	for name, one := range s.Services {

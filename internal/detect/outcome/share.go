@@ -4,7 +4,6 @@ package outcome
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,24 +57,20 @@ func (d *Detector) Export(time.Time) ([][]byte, error) {
 	})
 	var parts [][]byte
 	for chunk := range slices.Chunk(all, partSeries) {
-		data, err := json.Marshal(chunk)
+		sealed, err := detect.SealJSON(exportVersion, chunk)
 		if err != nil {
-			return nil, fmt.Errorf("encode statistics: %w", err)
+			return nil, err
 		}
-		parts = append(parts, detect.Seal(exportVersion, data))
+		parts = append(parts, sealed)
 	}
 	return parts, nil
 }
 
 // Merge adds what another collector saw; see detect.Merger. limit is the latest event time that is believed.
 func (d *Detector) Merge(part []byte, limit time.Time) error {
-	data, err := detect.Open(exportVersion, part)
+	all, err := detect.OpenJSON[[]shared](exportVersion, part)
 	if err != nil {
 		return err
-	}
-	var all []shared
-	if err := json.Unmarshal(data, &all); err != nil {
-		return fmt.Errorf("decode statistics: %w", err)
 	}
 	for _, one := range all {
 		if one.Objective == "" || len(one.Objective) > maxName || len(one.Service) > maxName || !utf8.ValidString(one.Objective+one.Service) || len(one.Slices) > sliceCount {

@@ -4,8 +4,6 @@ package outcome
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/pitwall-io/pitwall/internal/detect"
@@ -41,22 +39,14 @@ func (d *Detector) Snapshot() ([]byte, error) {
 	slices.SortFunc(s.Series, func(a, b keptSeries) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Objective, b.Objective))
 	})
-	data, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, data), nil
+	return detect.SealJSON(snapshotVersion, s)
 }
 
 // Restore implements detect.Detector.
 func (d *Detector) Restore(data []byte) error {
-	data, err := detect.Open(snapshotVersion, data)
+	s, err := detect.OpenJSON[snapshot](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var s snapshot
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	again := New(d.settings)
 	for _, one := range s.Series {

@@ -5,8 +5,6 @@ package regression
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -398,22 +396,14 @@ func (d *Detector) Snapshot() ([]byte, error) {
 	for _, key := range slices.SortedFunc(maps.Keys(d.targets), compareKeys) {
 		k.Targets = append(k.Targets, keptTarget{key, d.targets[key]})
 	}
-	state, err := json.Marshal(k)
-	if err != nil {
-		return nil, fmt.Errorf("encode snapshot: %w", err)
-	}
-	return detect.Seal(snapshotVersion, state), nil
+	return detect.SealJSON(snapshotVersion, k)
 }
 
 // Restore implements detect.Detector.
 func (d *Detector) Restore(data []byte) error {
-	state, err := detect.Open(snapshotVersion, data)
+	k, err := detect.OpenJSON[kept](snapshotVersion, data)
 	if err != nil {
 		return err
-	}
-	var k kept
-	if err := json.Unmarshal(state, &k); err != nil {
-		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	targets := map[Key]*Target{}
 	for _, one := range k.Targets[:min(len(k.Targets), d.settings.MaxTargets)] {

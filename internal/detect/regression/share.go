@@ -3,7 +3,6 @@
 package regression
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -56,11 +55,11 @@ func (d *Detector) Export(now time.Time) ([][]byte, error) {
 		if len(part) == 0 {
 			return nil
 		}
-		data, err := json.Marshal(part)
+		sealed, err := detect.SealJSON(exportVersion, part)
 		if err != nil {
-			return fmt.Errorf("encode statistics: %w", err)
+			return err
 		}
-		parts, part, size = append(parts, detect.Seal(exportVersion, data)), nil, 0
+		parts, part, size = append(parts, sealed), nil, 0
 		return nil
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(d.targets), compareKeys) {
@@ -108,13 +107,9 @@ func (c *course) share() *sharedMetric {
 
 // Merge adds what another collector saw; see detect.Merger. limit is the latest event time that is believed.
 func (d *Detector) Merge(data []byte, limit time.Time) error {
-	data, err := detect.Open(exportVersion, data)
+	part, err := detect.OpenJSON[[]shared](exportVersion, data)
 	if err != nil {
 		return err
-	}
-	var part []shared
-	if err := json.Unmarshal(data, &part); err != nil {
-		return fmt.Errorf("decode statistics: %w", err)
 	}
 	latest := limit.UnixNano() / int64(interval)
 	for i := range part {
