@@ -6,9 +6,7 @@ package canary
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pitwall-io/pitwall/internal/detect"
@@ -30,17 +28,10 @@ const (
 	exportVersion   = 1
 )
 
-// maxChanges bounds the changes that are remembered as possible causes.
-const maxChanges = 1_000
-
 // Detector is a detect.Detector. All of it may be called from many goroutines.
 type Detector struct {
+	*track.Watch
 	ttl time.Duration
-
-	mu      sync.Mutex
-	tracker *track.Tracker
-	voice   track.Voice
-	changes []detect.Change
 }
 
 var (
@@ -54,42 +45,32 @@ func New(s Settings) *Detector {
 	if s.TTL == 0 {
 		s.TTL = 10 * time.Minute
 	}
-	return &Detector{ttl: s.TTL, tracker: track.New(s.Settings), voice: track.Voice{TTL: s.TTL}}
+	return &Detector{ttl: s.TTL, Watch: track.NewWatch(track.WatchSettings{
+		Settings: s.Settings, TTL: s.TTL, SnapshotVersion: snapshotVersion, ExportVersion: exportVersion,
+	})}
 }
 
 // Name implements detect.Detector.
 func (*Detector) Name() string { return "canary" }
-
-// Lock returns the tracker to observe with, until Unlock. Nothing is to be called out to meanwhile.
-func (d *Detector) Lock() *track.Tracker {
-	d.mu.Lock()
-	return d.tracker
-}
-
-// Unlock ends what Lock began.
-func (d *Detector) Unlock() { d.mu.Unlock() }
 
 // ObserveChange remembers a deployment as the cause of a new version, which is then the canary.
 func (d *Detector) ObserveChange(c detect.Change) {
 	if c.Kind != detect.Deployment || c.Version == "" {
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.changes) >= maxChanges {
-		d.changes = d.changes[maxChanges/10:]
-	}
-	d.changes = append(d.changes, c)
+	tracker := d.Lock()
+	defer d.Unlock()
+	d.Remember(c)
 	if c.Tool != detect.ToolTelemetry {
-		d.tracker.Announce(track.Key{Service: c.Service, Namespace: c.Namespace, Environment: c.Environment}, c.Version, 0)
+		tracker.Announce(track.Key{Service: c.Service, Namespace: c.Namespace, Environment: c.Environment}, c.Version, 0)
 	}
 }
 
 // TakeChanges returns a deployment for each version that appeared beside or after another, and its release when the other is gone.
 func (d *Detector) TakeChanges() []detect.Change {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	newcomers := d.tracker.TakeNewcomers()
+	tracker := d.Lock()
+	defer d.Unlock()
+	newcomers := tracker.TakeNewcomers()
 	seen := make([]detect.Change, 0, len(newcomers))
 	for _, n := range newcomers {
 		c := detect.Change{
@@ -108,11 +89,11 @@ func (d *Detector) TakeChanges() []detect.Change {
 
 // Advance implements detect.Detector.
 func (d *Detector) Advance(now time.Time) []detect.Candidate {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	tracker := d.Lock()
+	defer d.Unlock()
 	var out []detect.Candidate
-	for _, s := range d.tracker.Advance(now) {
-		if d.voice.Says(&s, now) {
+	for _, s := range tracker.Advance(now) {
+		if d.Says(&s, now) {
 			out = append(out, d.compose(&s, now))
 		}
 	}
@@ -140,7 +121,7 @@ func (d *Detector) compose(s *track.State, now time.Time) detect.Candidate {
 		e.Action = signal.Action{Verb: "none", Reversible: true, Risk: signal.RiskNone}
 	}
 	e.Action.Params = map[string]string{"baseline": baseline, "revision": target.Revision}
-	e.CausedBy = track.Causes(d.changes, s.Key, func(c *detect.Change) bool { return c.Version == s.Canary })
+	e.CausedBy = d.Causes(s.Key, func(c *detect.Change) bool { return c.Version == s.Canary })
 	cause := ""
 	if len(e.CausedBy) > 0 {
 		cause = e.CausedBy[0]
@@ -150,42 +131,5 @@ func (d *Detector) compose(s *track.State, now time.Time) detect.Candidate {
 	return s.Candidate(e, cause)
 }
 
-// kept is the form in which the state is kept.
-type kept struct {
-	Tracker json.RawMessage `json:"tracker"`
-	Changes []detect.Change `json:"changes,omitempty"`
-}
-
-// Snapshot implements detect.Detector.
-func (d *Detector) Snapshot() ([]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	tracker, err := d.tracker.Snapshot()
-	if err != nil {
-		return nil, err
-	}
-	return detect.SealJSON(snapshotVersion, kept{Tracker: tracker, Changes: d.changes})
-}
-
-// Restore implements detect.Detector.
-func (d *Detector) Restore(data []byte) error {
-	k, err := detect.OpenJSON[kept](snapshotVersion, data)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.tracker.Restore(k.Tracker); err != nil {
-		return err
-	}
-	d.changes = k.Changes[:min(len(k.Changes), maxChanges)]
-	return nil
-}
-
-// Fill implements detect.Detector.
-func (d *Detector) Fill() detect.Fill {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	used, limit := d.tracker.Targets()
-	return detect.Fill{Used: used, Limit: limit}
-}
+// Merge adds a part of what another collector saw; see detect.Merger. limit is the latest event time that is believed.
+func (d *Detector) Merge(part []byte, limit time.Time) error { return d.MergePart(part, limit, nil) }

@@ -6,11 +6,9 @@ package flagimpact
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pitwall-io/pitwall/internal/detect"
@@ -32,20 +30,19 @@ type Settings struct {
 
 const (
 	snapshotVersion = 1
-	maxChanges      = 1_000
+	exportVersion   = 1
 	// maxFlags bounds the flags that one request may evaluate.
 	maxFlags = 8
 )
 
 // Detector is a detect.Detector. All of it may be called from many goroutines.
 type Detector struct {
+	*track.Watch
 	ttl                     time.Duration
 	maxPending, maxServices int
 
-	mu      sync.Mutex
-	tracker *track.Tracker
-	voice   track.Voice
-	changes []detect.Change
+	// What follows is guarded by the watch's lock.
+
 	// services are those that evaluate flags; the map keeps their names, so that a pending half keeps nothing of the telemetry.
 	services map[string]string
 	// pending are the halves that wait, order the keys in the order in which they came.
@@ -94,10 +91,14 @@ func New(s Settings) *Detector {
 	if s.MaxServices == 0 {
 		s.MaxServices = 1_000
 	}
-	return &Detector{
+	d := &Detector{
 		ttl: s.TTL, maxPending: s.MaxPending, maxServices: s.MaxServices,
-		tracker: track.New(s.Settings), voice: track.Voice{TTL: s.TTL}, services: map[string]string{}, pending: map[half]waiting{},
+		services: map[string]string{}, pending: map[half]waiting{},
 	}
+	d.Watch = track.NewWatch(track.WatchSettings{
+		Settings: s.Settings, TTL: s.TTL, SnapshotVersion: snapshotVersion, ExportVersion: exportVersion, Restored: d.forgetHalves,
+	})
+	return d
 }
 
 // Name implements detect.Detector.
@@ -106,17 +107,11 @@ func (*Detector) Name() string { return "flagimpact" }
 // controls are the usual names of the variant that changes nothing.
 var controls = map[string]bool{"control": true, "off": true, "false": true, "disabled": true, "default": true}
 
-// Lock lets the caller observe, until Unlock. Nothing is to be called out to meanwhile.
-func (d *Detector) Lock() { d.mu.Lock() }
-
-// Unlock ends what Lock began.
-func (d *Detector) Unlock() { d.mu.Unlock() }
-
 // TakeLost returns how much was left out since the last call, in the order of track.Losses.
 func (d *Detector) TakeLost() []uint64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	lost := d.tracker.TakeLost()
+	tracker := d.Lock()
+	defer d.Unlock()
+	lost := tracker.TakeLost()
 	lost[track.LossTargets] += d.turnedAway
 	d.turnedAway = 0
 	return lost[:]
@@ -170,14 +165,22 @@ func (d *Detector) Serve(service string, r Request) {
 }
 
 func (d *Detector) arm(key track.Key, variant string, at int64) *track.Arm {
-	if arm := d.tracker.Find(key, variant); arm != nil {
+	tracker := d.Tracker()
+	if arm := tracker.Find(key, variant); arm != nil {
 		return arm
 	}
-	arm := d.tracker.Arm(key, variant, at)
-	if arm != nil && !controls[variant] {
-		d.tracker.Announce(key, variant, 0)
+	arm := tracker.Arm(key, variant, at)
+	if arm != nil {
+		d.announce(key, variant)
 	}
 	return arm
+}
+
+// announce makes a variant that appeared the canary, unless it is the one that changes nothing.
+func (d *Detector) announce(key track.Key, variant string) {
+	if !controls[variant] {
+		d.Tracker().Announce(key, variant, 0)
+	}
 }
 
 // wait keeps a half; when there is no room, the one that waited longest goes.
@@ -199,19 +202,16 @@ func (d *Detector) ObserveChange(c detect.Change) {
 	if c.Kind != detect.FeatureFlag {
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.changes) >= maxChanges {
-		d.changes = d.changes[maxChanges/10:]
-	}
-	d.changes = append(d.changes, c)
+	d.Lock()
+	defer d.Unlock()
+	d.Remember(c)
 }
 
 // TakeChanges returns a flip for each variant that appeared beside or after another.
 func (d *Detector) TakeChanges() []detect.Change {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	newcomers := d.tracker.TakeNewcomers()
+	tracker := d.Lock()
+	defer d.Unlock()
+	newcomers := tracker.TakeNewcomers()
 	seen := make([]detect.Change, 0, len(newcomers))
 	for _, n := range newcomers {
 		c := detect.Change{
@@ -227,11 +227,11 @@ func (d *Detector) TakeChanges() []detect.Change {
 
 // Advance implements detect.Detector. Nothing is said of variants before something is shown: flags may be split for ever.
 func (d *Detector) Advance(now time.Time) []detect.Candidate {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	tracker := d.Lock()
+	defer d.Unlock()
 	var out []detect.Candidate
-	for _, s := range d.tracker.Advance(now) {
-		if s.Verdict.Outcome != verdict.Inconclusive && d.voice.Says(&s, now) {
+	for _, s := range tracker.Advance(now) {
+		if s.Verdict.Outcome != verdict.Inconclusive && d.Says(&s, now) {
 			out = append(out, d.compose(&s, now))
 		}
 	}
@@ -257,7 +257,7 @@ func (d *Detector) compose(s *track.State, now time.Time) detect.Candidate {
 		e.Action = signal.Action{Verb: "none", Reversible: true, Risk: signal.RiskNone}
 	}
 	e.Action.Params = map[string]string{"flag": flag, "variant": variant, "beside": beside}
-	e.CausedBy = track.Causes(d.changes, s.Key, func(c *detect.Change) bool { return c.Flag == s.Key.Subject })
+	e.CausedBy = d.Causes(s.Key, func(c *detect.Change) bool { return c.Flag == s.Key.Subject })
 	cause := ""
 	if len(e.CausedBy) > 0 {
 		cause = e.CausedBy[0]
@@ -267,43 +267,10 @@ func (d *Detector) compose(s *track.State, now time.Time) detect.Candidate {
 	return s.Candidate(e, cause)
 }
 
-// kept is the form in which the state is kept. Halves that wait are lost.
-type kept struct {
-	Tracker json.RawMessage `json:"tracker"`
-	Changes []detect.Change `json:"changes,omitempty"`
-}
+// forgetHalves drops what waits, and with it the arms that a restored state replaced.
+func (d *Detector) forgetHalves() { d.pending, d.order, d.oldest = map[half]waiting{}, nil, 0 }
 
-// Snapshot implements detect.Detector.
-func (d *Detector) Snapshot() ([]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	tracker, err := d.tracker.Snapshot()
-	if err != nil {
-		return nil, err
-	}
-	return detect.SealJSON(snapshotVersion, kept{Tracker: tracker, Changes: d.changes})
-}
-
-// Restore implements detect.Detector.
-func (d *Detector) Restore(data []byte) error {
-	k, err := detect.OpenJSON[kept](snapshotVersion, data)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.tracker.Restore(k.Tracker); err != nil {
-		return err
-	}
-	d.changes = k.Changes[:min(len(k.Changes), maxChanges)]
-	d.pending, d.order, d.oldest = map[half]waiting{}, nil, 0
-	return nil
-}
-
-// Fill implements detect.Detector.
-func (d *Detector) Fill() detect.Fill {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	used, limit := d.tracker.Targets()
-	return detect.Fill{Used: used, Limit: limit}
+// Merge adds a part of what another collector saw; see detect.Merger. limit is the latest event time that is believed.
+func (d *Detector) Merge(part []byte, limit time.Time) error {
+	return d.MergePart(part, limit, d.announce)
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/pitwall-io/pitwall/internal/detect"
@@ -216,17 +215,4 @@ func (v *Voice) Says(s *State, now time.Time) bool {
 	}
 	v.said[id] = said{word: s.Word(), at: now}
 	return true
-}
-
-// Causes returns the ids of the changes that introduced name, newest first.
-func Causes(changes []detect.Change, k Key, fits func(c *detect.Change) bool) []string {
-	var ids []string
-	for i := range slices.Backward(changes) {
-		c := &changes[i]
-		if c.Service == k.Service && (c.Namespace == "" || k.Namespace == "" || c.Namespace == k.Namespace) &&
-			(c.Environment == "" || k.Environment == "" || c.Environment == k.Environment) && fits(c) && len(ids) < signal.MaxList {
-			ids = append(ids, c.ID)
-		}
-	}
-	return ids
 }
