@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/pitwall-io/pitwall/connector/optimizerconnector/internal/metadata"
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/detect/canary"
 	"github.com/pitwall-io/pitwall/internal/verdict/track"
@@ -198,7 +199,7 @@ func use(arm *track.Arm, resource track.Resource, m pmetric.Metric, limit int64)
 	for i, all := 0, points(m); i < all.Len(); i++ {
 		p := all.At(i)
 		if at, ok := usable(p.Timestamp(), limit); ok && arm.Unit(resource, m.Name(), m.Unit(), at) {
-			arm.Use(resource, at, value(p))
+			arm.Use(resource, at, datapoint.Value(p))
 		}
 	}
 }

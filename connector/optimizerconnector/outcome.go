@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/detect/outcome"
 	"github.com/pitwall-io/pitwall/internal/guardrail"
@@ -69,10 +70,7 @@ func (o outcomeAdapter) readMetrics(md pmetric.Metrics) {
 func (o outcomeAdapter) readPoints(service string, points pmetric.NumberDataPointSlice) {
 	for i := range points.Len() {
 		dp := points.At(i)
-		n := dp.DoubleValue()
-		if dp.ValueType() == pmetric.NumberDataPointValueTypeInt {
-			n = float64(dp.IntValue())
-		}
+		n := datapoint.Value(dp)
 		objective := boundedText(dp.Attributes(), otelattr.SLOName)
 		at := dp.StartTimestamp()
 		if at == 0 {

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/detect"
 	"github.com/pitwall-io/pitwall/internal/detect/regression"
 )
@@ -98,7 +99,7 @@ func (r *regressionAdapter) use(id identity, what regression.Resource, m pmetric
 	for i, all := 0, points(m); i < all.Len(); i++ {
 		p := all.At(i)
 		if at, ok := usable(p.Timestamp(), limit); ok {
-			r.useOne(id, what, m, at, value(p))
+			r.useOne(id, what, m, at, datapoint.Value(p))
 		}
 	}
 }

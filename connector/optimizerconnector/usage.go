@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 )
 
 // The metrics that say what an instance uses; where a resource reports several the first one seen counts.
@@ -55,7 +57,7 @@ func (c *cpuTimes) cores(id identity, m pmetric.Metric, limit int64) (at int64, 
 			return 0, 0, false
 		}
 		now.at = max(now.at, at)
-		now.seconds += value(p)
+		now.seconds += datapoint.Value(p)
 	}
 	if now.at == 0 {
 		return 0, 0, false
@@ -105,10 +107,3 @@ func points(m pmetric.Metric) pmetric.NumberDataPointSlice {
 }
 
 var noPoints = pmetric.NewNumberDataPointSlice()
-
-func value(p pmetric.NumberDataPoint) float64 {
-	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
-		return float64(p.IntValue())
-	}
-	return p.DoubleValue()
-}

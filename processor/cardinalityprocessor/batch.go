@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/limit"
 )
 
@@ -108,27 +109,11 @@ func prune(rms pmetric.ResourceMetricsSlice) {
 		had := rm.ScopeMetrics().Len() > 0
 		rm.ScopeMetrics().RemoveIf(func(sm pmetric.ScopeMetrics) bool {
 			hadMetrics := sm.Metrics().Len() > 0
-			sm.Metrics().RemoveIf(func(m pmetric.Metric) bool { return m.Type() != pmetric.MetricTypeEmpty && points(m) == 0 })
+			sm.Metrics().RemoveIf(func(m pmetric.Metric) bool { return m.Type() != pmetric.MetricTypeEmpty && datapoint.Count(m) == 0 })
 			return hadMetrics && sm.Metrics().Len() == 0
 		})
 		return had && rm.ScopeMetrics().Len() == 0
 	})
-}
-
-func points(m pmetric.Metric) int {
-	switch m.Type() {
-	case pmetric.MetricTypeGauge:
-		return m.Gauge().DataPoints().Len()
-	case pmetric.MetricTypeSum:
-		return m.Sum().DataPoints().Len()
-	case pmetric.MetricTypeHistogram:
-		return m.Histogram().DataPoints().Len()
-	case pmetric.MetricTypeExponentialHistogram:
-		return m.ExponentialHistogram().DataPoints().Len()
-	case pmetric.MetricTypeSummary:
-		return m.Summary().DataPoints().Len()
-	}
-	return 0
 }
 
 func (b *batch) runResource(rm pmetric.ResourceMetrics) {
@@ -157,7 +142,7 @@ func (b *batch) runResource(rm pmetric.ResourceMetrics) {
 }
 
 func (b *batch) runMetric(scope uint64, m pmetric.Metric) {
-	n := points(m)
+	n := datapoint.Count(m)
 	b.tally.received += int64(n)
 	b.tally.sent += int64(n)
 	name := m.Name()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pitwall-io/pitwall/internal/cost/allocation"
 	"github.com/pitwall-io/pitwall/internal/cost/usage"
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/otelattr"
 )
 
@@ -137,19 +138,11 @@ func (m *measure) whole(points pmetric.NumberDataPointSlice) (value float64, at 
 			value++
 		}
 		if slices.Contains(m.states, first(dp.Attributes(), "", "system.memory.state", "state")) {
-			value += number(dp)
+			value += datapoint.Value(dp)
 			ok = true
 		}
 	}
 	return value, at, ok
-}
-
-// number is the value of a point.
-func number(dp pmetric.NumberDataPoint) float64 {
-	if dp.ValueType() == pmetric.NumberDataPointValueTypeInt {
-		return float64(dp.IntValue())
-	}
-	return dp.DoubleValue()
 }
 
 // isSent says whether a point of network traffic is about what was sent, by the names of the conventions and of the older receivers.

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 
 	"github.com/pitwall-io/pitwall/internal/cost/money"
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/processor/costprocessor/internal/metadata"
 )
 
@@ -158,19 +159,7 @@ func dataPoints(rm pmetric.ResourceMetrics) uint64 {
 	for i := range rm.ScopeMetrics().Len() {
 		list := rm.ScopeMetrics().At(i).Metrics()
 		for j := range list.Len() {
-			switch m := list.At(j); m.Type() {
-			case pmetric.MetricTypeGauge:
-				n += m.Gauge().DataPoints().Len()
-			case pmetric.MetricTypeSum:
-				n += m.Sum().DataPoints().Len()
-			case pmetric.MetricTypeHistogram:
-				n += m.Histogram().DataPoints().Len()
-			case pmetric.MetricTypeExponentialHistogram:
-				n += m.ExponentialHistogram().DataPoints().Len()
-			case pmetric.MetricTypeSummary:
-				n += m.Summary().DataPoints().Len()
-			case pmetric.MetricTypeEmpty:
-			}
+			n += datapoint.Count(list.At(j))
 		}
 	}
 	return uint64(n)

@@ -19,6 +19,7 @@ import (
 	"github.com/pitwall-io/pitwall/internal/cost/ownership"
 	"github.com/pitwall-io/pitwall/internal/cost/price"
 	"github.com/pitwall-io/pitwall/internal/cost/usage"
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 )
 
 // costKind is what an allocated cost is made of.
@@ -178,7 +179,7 @@ func (m *resourceMeter) take(attrs pcommon.Map, a account, unit usage.Unit, metr
 		if dp.Flags().NoRecordedValue() || what.sent && !isSent(dp.Attributes()) {
 			continue
 		}
-		sample.Series, sample.At, sample.Value = seriesOf(dp.Attributes()), dp.Timestamp().AsTime(), number(dp)
+		sample.Series, sample.At, sample.Value = seriesOf(dp.Attributes()), dp.Timestamp().AsTime(), datapoint.Value(dp)
 		observe()
 	}
 	return refused

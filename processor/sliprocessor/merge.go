@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/otelattr"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
@@ -74,7 +75,7 @@ func (p *metricsProcessor) mergePoint(j *judge, instance string, dp pmetric.Numb
 	if !known || index >= len(j.plan.objectives) {
 		return unknownObjective
 	}
-	weight, ok := slo.WeightOf(pointValue(dp))
+	weight, ok := slo.WeightOf(datapoint.Value(dp))
 	if !ok || dp.Flags().NoRecordedValue() {
 		return badPoint
 	}
@@ -153,13 +154,6 @@ func text(attributes pcommon.Map, name string) string {
 		return ""
 	}
 	return value.AsString()
-}
-
-func pointValue(dp pmetric.NumberDataPoint) float64 {
-	if dp.ValueType() == pmetric.NumberDataPointValueTypeInt {
-		return float64(dp.IntValue())
-	}
-	return dp.DoubleValue()
 }
 
 // seen is how many events a weight stands for at least: the sender does not say how many it saw.

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/pitwall-io/pitwall/internal/condition"
+	"github.com/pitwall-io/pitwall/internal/datapoint"
 	"github.com/pitwall-io/pitwall/internal/slo"
 )
 
@@ -111,7 +112,7 @@ func (p *metricsProcessor) readMetrics(ctx context.Context, j *judge, md pmetric
 			for _, m := range sm.Metrics().All() {
 				rules := j.plan.metrics[m.Name()]
 				if len(rules) == 0 {
-					j.outcome.ignored += int64(points(m))
+					j.outcome.ignored += int64(datapoint.Count(m))
 					continue
 				}
 				if !entered {
@@ -141,22 +142,6 @@ func (at *place) holds(ctx context.Context, c *condition.Point, dp any) (bool, e
 	return c.Eval(ctx, tc)
 }
 
-func points(m pmetric.Metric) int {
-	switch m.Type() {
-	case pmetric.MetricTypeGauge:
-		return m.Gauge().DataPoints().Len()
-	case pmetric.MetricTypeSum:
-		return m.Sum().DataPoints().Len()
-	case pmetric.MetricTypeHistogram:
-		return m.Histogram().DataPoints().Len()
-	case pmetric.MetricTypeExponentialHistogram:
-		return m.ExponentialHistogram().DataPoints().Len()
-	case pmetric.MetricTypeSummary:
-		return m.Summary().DataPoints().Len()
-	}
-	return 0
-}
-
 func (p *metricsProcessor) readMetric(ctx context.Context, j *judge, at *place, rules []*metricRule) {
 	service, _ := j.resource.get(slotService)
 	first := len(j.rules)
@@ -168,7 +153,7 @@ func (p *metricsProcessor) readMetric(ctx context.Context, j *judge, at *place, 
 	wanted := j.rules[first:]
 	j.rules = j.rules[:first]
 	if len(wanted) == 0 {
-		j.outcome.ignored += int64(points(at.metric))
+		j.outcome.ignored += int64(datapoint.Count(at.metric))
 		return
 	}
 	switch m := at.metric; m.Type() {
@@ -189,7 +174,7 @@ func (p *metricsProcessor) readMetric(ctx context.Context, j *judge, at *place, 
 			p.readHistogram(ctx, j, at, wanted, exponential{dp}, m.ExponentialHistogram().AggregationTemporality())
 		}
 	default:
-		for range points(m) {
+		for range datapoint.Count(m) {
 			j.settle(wrongType, false)
 		}
 	}
@@ -201,7 +186,7 @@ func (p *metricsProcessor) readNumber(
 	temporality pmetric.AggregationTemporality, monotonic, gauge bool,
 ) {
 	j.readEvent(dp.Attributes())
-	value := pointValue(dp)
+	value := datapoint.Value(dp)
 	read := func(r *metricRule) (slo.Point, reason) {
 		point := slo.Point{Cumulative: temporality == pmetric.AggregationTemporalityCumulative}
 		switch {
