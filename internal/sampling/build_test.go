@@ -148,7 +148,7 @@ func (h *harness) add(spans ...testSpan) {
 // advance moves time on and decides what is due.
 func (h *harness) advance(d time.Duration) {
 	h.now = h.now.Add(d)
-	for h.engine.Due(h.now, 2048, &h.out) {
+	for h.engine.Due(h.now, 2048, 64, &h.out) {
 	}
 }
 

@@ -11,7 +11,11 @@ import (
 type Outputs struct {
 	// Kept are traces whose decision fell; Late are spans that follow an earlier one.
 	Kept, Late []Kept
+	bytes      int64
 }
+
+// Bytes is the size of the kept traces.
+func (o *Outputs) Bytes() int64 { return o.bytes }
 
 // Kept is a kept trace, or late spans of one.
 type Kept struct {
@@ -67,121 +71,6 @@ func (e *Engine) Delivered(kept []Kept) {
 type Chance struct {
 	Threshold uint64
 	Known     bool
-}
-
-// Due decides up to limit traces whose time has come, and tells whether there are more.
-func (e *Engine) Due(now time.Time, limit int, out *Outputs) (more bool) {
-	tick := int64(now.Sub(e.origin) / e.settings.Tick)
-	group := e.group[:0]
-	for ; e.nextDue <= tick; e.nextDue++ {
-		for t := e.due[e.nextDue]; t != nil; t = t.dueNext {
-			if len(group) >= limit {
-				e.decideGroup(group, now, out)
-				return true
-			}
-			group = append(group, candidate{t: t})
-		}
-	}
-	e.decideGroup(group, now, out)
-	return false
-}
-
-// Flush decides everything that waits, oldest first, up to limit traces, and tells whether there is more.
-func (e *Engine) Flush(now time.Time, limit int, out *Outputs) (more bool) {
-	group := e.group[:0]
-	for t := e.oldest; t != nil && len(group) < limit; t = t.next {
-		group = append(group, candidate{t: t})
-	}
-	e.decideGroup(group, now, out)
-	return e.oldest != nil
-}
-
-// Discard drops everything that waits without deciding it.
-func (e *Engine) Discard() (traces int) {
-	for e.oldest != nil {
-		t := e.oldest
-		e.forget(t)
-		traces++
-	}
-	return traces
-}
-
-// decideGroup decides traces together, so that limiters can choose among them.
-func (e *Engine) decideGroup(group []candidate, now time.Time, out *Outputs) {
-	e.group = group
-	if len(group) == 0 {
-		return
-	}
-	if e.settings.SpanIngest {
-		for i := range group {
-			e.stats.decided(NotSampled)
-			e.finish(group[i].t, now, decidedTrace{policy: -1, lane: -1})
-		}
-		clear(group)
-		return
-	}
-	if e.decided.engines.Load() > 1 {
-		group = e.followOthers(group, now, out)
-	}
-	for i := range group {
-		c := &group[i]
-		c.d = e.program.drawOf(c.t, nil)
-		e.learn(c.t, now)
-	}
-	e.program.prepare(group, now, e.settings.FirstMatch)
-	outcomes := e.outcomes(group)
-	trial := e.try(group, now)
-	var kept []verdict
-	for i := range group {
-		c, o := &group[i], outcomes[i]
-		if o.decision != Sampled {
-			trial.score(e, c.t, false)
-			e.stats.decided(o.decision)
-			e.finish(c.t, now, decidedTrace{policy: o.policy, lane: -1})
-			continue
-		}
-		kept = append(kept, e.verdictOf(c, o))
-	}
-	if e.budget != nil {
-		kept = e.thin(kept, now, trial)
-	}
-	for i := range kept {
-		k := &kept[i]
-		trial.score(e, k.t, true)
-		e.stats.decided(Sampled)
-		e.pinLinks(k.t, now)
-		e.keep(k, now, out)
-	}
-	e.shrink()
-	clear(group)
-}
-
-// outcomes asks the policies about each trace of a group. Traces that are pinned are kept unless a drop policy says otherwise.
-func (e *Engine) outcomes(group []candidate) []outcome {
-	outcomes := make([]outcome, len(group))
-	var kept map[TraceID]bool
-	if e.program.needsLinks {
-		kept = make(map[TraceID]bool)
-	}
-	for i := range group {
-		c := &group[i]
-		o := e.program.decide(c.t, &c.d, e.settings.FirstMatch, e.stats.visitor(c.t))
-		if o.decision != Dropped && c.t.has(factPinned) {
-			o.decision = Sampled
-		}
-		if outcomes[i] = o; kept != nil {
-			kept[c.t.id] = o.decision == Sampled
-		}
-	}
-	e.linkGroup(group, kept, func(i int) bool {
-		c := &group[i]
-		o := e.program.decide(c.t, &c.d, e.settings.FirstMatch, func(int, Decision) {})
-		if o.decision == Sampled {
-			outcomes[i] = o
-		}
-		return o.decision == Sampled
-	})
-	return outcomes
 }
 
 // verdictOf completes the outcome of a kept trace.
@@ -296,25 +185,6 @@ func (p *Program) unlearn(t *trace) {
 	}
 }
 
-// thin applies the budget to what the policies keep.
-func (e *Engine) thin(kept []verdict, now time.Time, trial *trialGroup) []verdict {
-	e.budget.settle(kept, now)
-	within := kept[:0]
-	for i := range kept {
-		v := &kept[i]
-		if e.budget.admits(v) {
-			within = append(within, *v)
-			continue
-		}
-		trial.score(e, v.t, false)
-		e.stats.OverBudget++
-		e.unlearn(v.t)
-		e.stats.decided(NotSampled)
-		e.finish(v.t, now, decidedTrace{policy: -1, lane: -1})
-	}
-	return within
-}
-
 // keep hands a trace to the output.
 func (e *Engine) keep(v *verdict, now time.Time, out *Outputs) {
 	t := v.t
@@ -331,6 +201,7 @@ func (e *Engine) keep(v *verdict, now time.Time, out *Outputs) {
 	e.store.bytes -= int64(cap(t.refs)) * 16
 	t.refs = nil
 	out.Kept = append(out.Kept, k)
+	out.bytes += k.Bytes
 	e.finish(t, now, decidedTrace{kept: true, policy: v.policy, lane: v.lane, chance: k.Chance, random: k.Random, setRandom: k.SetRandom})
 }
 
@@ -358,148 +229,4 @@ func (e *Engine) forget(t *trace) {
 		e.store.release(r)
 	}
 	t.refs = nil
-}
-
-// rank is what a trace is worth when memory runs short: those with an error or a bad span are decided last, then the first of each shape.
-func (e *Engine) rank(t *trace) int {
-	e.readLogs(t)
-	switch {
-	case t.has(factError | factSLOBad | factPinned):
-		return 2
-	case e.firstOfShape(t):
-		return 1
-	}
-	return 0
-}
-
-// firstOfShape tells whether no trace of the same shape was seen before, and takes note of the shape.
-func (e *Engine) firstOfShape(t *trace) bool {
-	if t.has(factNewShape) {
-		return true
-	}
-	shape := t.shape()
-	if _, seen := e.shapes[shape]; seen {
-		return false
-	}
-	if len(e.shapes) >= max(e.settings.Seen, 1) {
-		clear(e.shapes)
-	}
-	e.shapes[shape] = struct{}{}
-	t.flags |= factNewShape
-	return true
-}
-
-// shed brings memory below its limit after a trace has grown. A trace that holds a quarter of the memory alone is decided at once: what
-// it still sends follows that decision.
-func (e *Engine) shed(now time.Time, t *trace, out *Outputs) {
-	if !t.decided && int64(t.wireBytes) > e.settings.MemoryLimit/4 && e.traces[t.id] == t {
-		e.stats.Evicted++
-		e.decideGroup(append(e.group[:0], candidate{t: t}), now, out)
-	}
-	e.evict(now, 0, e.settings.MemoryLimit-e.settings.MemoryLimit/8, out)
-}
-
-// evict decides the oldest traces until count of them are gone and memory is at most bytes (0: whatever it is). Valuable ones are moved
-// to the end of the line once, into fresh segments, so that the memory around them can go.
-func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
-	for range 64 {
-		if e.oldest == nil || (count <= 0 && (bytes == 0 || e.Bytes()-e.pending <= bytes-min(e.pending, bytes/2))) {
-			return
-		}
-		size := max(count, 16)
-		if count <= 0 {
-			size = max(16, len(e.traces)/16)
-		}
-		group := e.pick(size, count > 0)
-		e.stats.Evicted += int64(len(group))
-		count -= len(group)
-		e.decideGroup(group, now, out)
-	}
-}
-
-// pick chooses up to size traces to decide now: from the oldest on, those without value; when there are none, those of a new shape; and
-// then any. Valuable ones on the way are moved, unless just places are needed.
-//
-// Valuable traces that the policies are sure to keep lose nothing by an early decision, since what they still send follows it: when they
-// crowd the others, they go first. Moving means unpacking, so where there are many of value, only some of them are moved.
-func (e *Engine) pick(size int, places bool) []candidate {
-	crowd := max(size, len(e.traces)/4)
-	var readers segmentReaders
-	moves := max(16, size/4)
-	for rank := 0; rank <= 2; rank++ {
-		group, sure := e.group[:0], []candidate(nil)
-		left := len(e.traces)
-		for t := e.oldest; t != nil && len(group) < size && left > 0; left-- {
-			next := t.next
-			switch {
-			case e.rank(t) <= rank:
-				group = append(group, candidate{t: t})
-			case e.sure(t):
-				if sure = append(sure, candidate{t: t}); len(sure) >= crowd {
-					return append(e.group[:0], sure[:size]...)
-				}
-				fallthrough
-			default:
-				if !places && moves > 0 && !t.has(factMoved) {
-					moves--
-					e.move(t, &readers)
-				}
-			}
-			t = next
-		}
-		if len(group) > 0 {
-			return group
-		}
-	}
-	return nil
-}
-
-// sure tells whether a trace is kept whatever it still sends.
-func (e *Engine) sure(t *trace) bool {
-	if len(e.program.drops) > 0 || e.budget != nil {
-		return false
-	}
-	for _, n := range e.program.lasting {
-		if n.evaluate(t, &draw{}) == Sampled {
-			return true
-		}
-	}
-	return false
-}
-
-// move rewrites a trace into the open segment.
-func (e *Engine) move(t *trace, readers *segmentReaders) {
-	t.flags |= factMoved
-	views := make([]view, len(t.refs))
-	for i, r := range t.refs {
-		views[i] = viewOf(r)
-	}
-	old := t.refs
-	e.store.bytes -= int64(cap(old)) * 16
-	t.refs = nil
-	for i := range views {
-		data, err := readers.read(&views[i])
-		if err != nil {
-			continue
-		}
-		seg := e.store.reserve(&e.store.aside, len(data)+len(views[i].contexts)*8)
-		start := len(seg.raw)
-		seg.raw = rewrite(seg.raw, data, func(index int) int {
-			return e.store.use(seg, e.store.again(views[i].contexts[index]))
-		})
-		e.addRef(t, ref{seg, uint32(start), uint32(len(seg.raw) - start)})
-	}
-	for _, r := range old {
-		e.store.release(r)
-	}
-	e.unlink(t)
-	e.link(t)
-}
-
-// again makes sure that the store still knows a context.
-func (s *store) again(c *context) *context {
-	if c.refs > 0 {
-		return c
-	}
-	return s.contextOf(c.resource.data, c.scope.data)
 }

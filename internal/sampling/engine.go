@@ -102,7 +102,7 @@ type Engine struct {
 	pending, detached int64
 	stats             Stats
 	draws             []uint64
-	group             []candidate
+	round             round
 }
 
 // New makes an engine. now is the time its first tick counts from.

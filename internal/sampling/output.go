@@ -99,7 +99,9 @@ type Writer struct {
 type outGroup struct {
 	context     *context
 	first, last int
-	size        int
+	count, size int
+	// resource and scope are where the group lies in the request; negative while it is in none.
+	resource, scope int
 }
 
 type outSpan struct {
@@ -142,6 +144,7 @@ func (w *Writer) undo(groups, spans int) {
 		for s := g.first; s >= 0; s = w.spans[s].next {
 			if s >= spans {
 				g.size -= w.spans[s].fieldSize()
+				g.count--
 				continue
 			}
 			before = s
@@ -185,7 +188,7 @@ func (w *Writer) groupOf(c *context) *outGroup {
 	if !ok {
 		i = len(w.groups)
 		w.index[c] = i
-		w.groups = append(w.groups, outGroup{context: c, first: -1, last: -1, size: len(c.scope.data)})
+		w.groups = append(w.groups, outGroup{context: c, first: -1, last: -1})
 	}
 	return &w.groups[i]
 }
@@ -208,36 +211,84 @@ func (w *Writer) addSpan(g *outGroup, s outSpan) {
 		w.spans[g.last].next = at
 	}
 	g.last = at
+	g.count++
 	g.size += s.fieldSize()
 }
 
-// AppendTo appends what was added as an encoded TracesData message and starts anew. There is one ResourceSpans for each resource, with
-// one ScopeSpans for each scope; spans of a trace stay in order of arrival within it.
-func (w *Writer) AppendTo(dst []byte) []byte {
-	for i := range w.groups {
-		if w.groups[i].context != nil {
-			dst = w.appendResource(dst, i)
-		}
-	}
+// AppendTo appends what was added as an encoded TracesData message. There is one ResourceSpans for each resource, with one ScopeSpans for
+// each scope; spans of a trace stay in order of arrival within it.
+func (w *Writer) AppendTo(dst []byte) []byte { return w.append(dst, true) }
+
+// AppendShell is AppendTo without the spans, which Spans tells.
+func (w *Writer) AppendShell(dst []byte) []byte { return w.append(dst, false) }
+
+// Reset starts anew.
+func (w *Writer) Reset() {
 	clear(w.groups)
 	clear(w.spans)
 	clear(w.index)
 	w.groups, w.spans, w.buf = w.groups[:0], w.spans[:0], w.buf[:0]
+}
+
+// Span is an encoded span. Where HasID is not set, its trace ID is left out.
+type Span struct {
+	TraceID TraceID
+	HasID   bool
+	Data    []byte
+}
+
+// Spans goes through the spans of the request that was appended last: for each scope, group is told where it lies and how many there are,
+// and then span each of them. Either stops it by returning false, which is returned.
+func (w *Writer) Spans(group func(resource, scope, spans int) bool, span func(Span) bool) bool {
+	for i := range w.groups {
+		g := &w.groups[i]
+		if g.count == 0 {
+			continue
+		}
+		if !group(g.resource, g.scope, g.count) {
+			return false
+		}
+		for s := g.first; s >= 0; s = w.spans[s].next {
+			if !span(Span{w.spans[s].id, !w.spans[s].stripped, w.spans[s].data}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (w *Writer) append(dst []byte, spans bool) []byte {
+	for i := range w.groups {
+		w.groups[i].resource = -1
+	}
+	resources := 0
+	for i := range w.groups {
+		if w.groups[i].resource < 0 {
+			dst = w.appendResource(dst, i, resources, spans)
+			resources++
+		}
+	}
 	return dst
 }
 
-// appendResource writes one ResourceSpans with group i and the groups of the same resource that follow, and marks them as done. With
-// Apart it is group i alone, since a group that follows may be of another trace.
-func (w *Writer) appendResource(dst []byte, i int) []byte {
+// appendResource writes one ResourceSpans, with group i and the groups of the same resource that follow. With Apart it is group i alone,
+// since a group that follows may be of another trace.
+func (w *Writer) appendResource(dst []byte, i, number int, spans bool) []byte {
 	resource := w.groups[i].context.resource
 	end := len(w.groups)
 	if w.Apart {
 		end = i + 1
 	}
-	size := len(resource.data)
+	size, scopes := len(resource.data), 0
 	for j := i; j < end; j++ {
-		if c := w.groups[j].context; c != nil && c.resource == resource && w.groups[j].first >= 0 {
-			size += fieldLen(w.groups[j].size)
+		g := &w.groups[j]
+		if g.resource >= 0 || g.context.resource != resource {
+			continue
+		}
+		if g.resource = number; g.count > 0 {
+			g.scope = scopes
+			scopes++
+			size += fieldLen(g.scopeSize(spans))
 		}
 	}
 	dst = append(dst, fieldTracesResourceSpans<<3|wireBytes)
@@ -245,18 +296,25 @@ func (w *Writer) appendResource(dst []byte, i int) []byte {
 	dst = append(dst, resource.data...)
 	for j := i; j < end; j++ {
 		g := &w.groups[j]
-		if g.context == nil || g.context.resource != resource {
+		if g.resource != number || g.count == 0 {
 			continue
 		}
-		if g.first >= 0 {
-			dst = append(dst, fieldResourceSpansScope<<3|wireBytes)
-			dst = binary.AppendUvarint(dst, uint64(g.size))
-			dst = append(dst, g.context.scope.data...)
+		dst = append(dst, fieldResourceSpansScope<<3|wireBytes)
+		dst = binary.AppendUvarint(dst, uint64(g.scopeSize(spans)))
+		dst = append(dst, g.context.scope.data...)
+		if spans {
 			dst = w.appendSpans(dst, g)
 		}
-		g.context = nil
 	}
 	return dst
+}
+
+// scopeSize is the size of the group's ScopeSpans message, with or without its spans.
+func (g *outGroup) scopeSize(spans bool) int {
+	if spans {
+		return len(g.context.scope.data) + g.size
+	}
+	return len(g.context.scope.data)
 }
 
 func (w *Writer) appendSpans(dst []byte, g *outGroup) []byte {

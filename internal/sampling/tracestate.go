@@ -79,6 +79,9 @@ func ParseTraceState(raw string) (ts TraceState) {
 // WriteTraceState replaces th and rv in the "ot" member of raw and leaves everything else as it is. The changed member comes first, as
 // the W3C recommendation asks for.
 func WriteTraceState(raw string, ts TraceState) string {
+	if raw == "" {
+		return newTraceState(ts)
+	}
 	var parts []string
 	if ts.HasThreshold {
 		parts = append(parts, "th:"+formatThreshold(ts.Threshold))
@@ -107,6 +110,25 @@ func WriteTraceState(raw string, ts TraceState) string {
 		others = append([]string{"ot=" + strings.Join(parts, ";")}, others...)
 	}
 	return strings.Join(others, ",")
+}
+
+// newTraceState is WriteTraceState where there was none.
+func newTraceState(ts TraceState) string {
+	var buf [len("ot=th:;rv:") + 2*14]byte
+	b := append(buf[:0], "ot="...)
+	if ts.HasThreshold {
+		b = append(append(b, "th:"...), formatThreshold(ts.Threshold)...)
+	}
+	if ts.HasRandom {
+		if ts.HasThreshold {
+			b = append(b, ';')
+		}
+		b = append(append(b, "rv:"...), formatHex56(ts.Random)...)
+	}
+	if !ts.HasThreshold && !ts.HasRandom {
+		return ""
+	}
+	return string(b)
 }
 
 func otMember(raw string) (string, bool) {

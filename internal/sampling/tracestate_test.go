@@ -23,6 +23,8 @@ func TestTraceStateComesBackAsWritten(t *testing.T) {
 		raw := WriteTraceState("vendor=1,ot=th:1;x:y;rv:00000000000001,last=2", want)
 		require.Equal(t, want, ParseTraceState(raw), raw)
 		require.Contains(t, raw, "x:y,vendor=1,last=2")
+		require.Equal(t, want, ParseTraceState(WriteTraceState("", want)))
+		require.Equal(t, WriteTraceState(",", want), WriteTraceState("", want), "made anew or from nothing")
 	}
 }
 

@@ -30,6 +30,13 @@ type annotator struct {
 	telemetry *metadata.TelemetryBuilder
 	state     bool
 	explain   bool
+	last      written
+}
+
+// written is the tracestate last written. The spans of a trace mostly have the same, and share it.
+type written struct {
+	kept     *sampling.Kept
+	raw, now string
 }
 
 func newAnnotator(cfg *Config, names []string, telemetry *metadata.TelemetryBuilder) annotator {
@@ -52,6 +59,7 @@ func (a *annotator) traces(td ptrace.Traces, kept []sampling.Kept) {
 	if !record && !a.explain && !a.state && !gateTraceState.IsEnabled() {
 		return
 	}
+	a.last = written{}
 	byID := make(map[sampling.TraceID]*sampling.Kept, len(kept))
 	for i := range kept {
 		byID[kept[i].ID] = &kept[i]
@@ -114,6 +122,10 @@ func (a *annotator) root(span ptrace.Span, k *sampling.Kept) {
 // randomness contradicts, is taken away, as the specification demands.
 func (a *annotator) tracestate(span ptrace.Span, k *sampling.Kept) {
 	raw := span.TraceState().AsRaw()
+	if a.last.kept == k && a.last.raw == raw {
+		span.TraceState().FromRaw(a.last.now)
+		return
+	}
 	if raw == "" && (!k.Chance.Known || (k.Chance.Threshold == 0 && !k.SetRandom && !gateTraceState.IsEnabled())) {
 		return
 	}
@@ -142,6 +154,7 @@ func (a *annotator) tracestate(span ptrace.Span, k *sampling.Kept) {
 		ts.HasThreshold = false
 	}
 	if ts != before {
-		span.TraceState().FromRaw(sampling.WriteTraceState(raw, ts))
+		a.last = written{k, raw, sampling.WriteTraceState(raw, ts)}
+		span.TraceState().FromRaw(a.last.now)
 	}
 }

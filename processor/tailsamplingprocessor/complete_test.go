@@ -103,7 +103,7 @@ func waits(t *testing.T, arrivals []arrival, afterComplete time.Duration) (mean 
 	for _, a := range arrivals {
 		for a.at.Sub(now) > time.Second {
 			now = now.Add(time.Second)
-			decide(func(out *sampling.Outputs) bool { return e.Due(now, 2048, out) })
+			decide(func(out *sampling.Outputs) bool { return e.Due(now, 2048, 64, out) })
 		}
 		require.NoError(t, b.Parse(a.data, program, nil))
 		var out sampling.Outputs

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,8 +26,8 @@ const (
 	keptDetails = 20_000
 	// seenShapes bounds the trace shapes that count as known.
 	seenShapes = 50_000
-	// decideAtOnce bounds the traces decided while nothing can come in.
-	decideAtOnce = 2048
+	// decideAtOnce bounds the traces decided together, lookAtOnce those looked at while nothing can come in.
+	decideAtOnce, lookAtOnce = 2048, 64
 	// headroom is the part of the memory limit that is left for what is not counted: coders, requests being taken in, one being sent.
 	headroom = 16
 	// maxTick is the grain of waiting times, and how often what is due is decided.
@@ -212,8 +213,8 @@ func (s *sampler) Shutdown(ctx context.Context) error {
 		s.mu.Unlock()
 		s.telemetry.ProcessorTailSamplingTracesDiscardedOnShutdown.Add(ctx, int64(n))
 	}
-	for more := s.journal == nil; more; {
-		more = s.decide(func(out *sampling.Outputs) bool { return s.engine.Flush(now, decideAtOnce, out) })
+	if s.journal == nil {
+		s.decide(func(out *sampling.Outputs) bool { return s.engine.Flush(now, decideAtOnce, out) })
 	}
 	s.flushStats(0)
 	s.out.shutdown(ctx)
@@ -331,16 +332,22 @@ func (s *sampler) delivered(kept []sampling.Kept) {
 	s.mu.Unlock()
 }
 
-// decide runs a decision of the engine and sends what it keeps.
-func (s *sampler) decide(run func(*sampling.Outputs) bool) (more bool) {
+// decide runs step until there is no more to decide, and sends what is kept, some requests' worth at a time. Between two steps, what comes
+// in goes first.
+func (s *sampler) decide(step func(*sampling.Outputs) bool) {
 	var out sampling.Outputs
-	s.mu.Lock()
-	more = run(&out)
-	close(s.freed)
-	s.freed = make(chan struct{})
-	s.mu.Unlock()
-	s.out.send(&out)
-	return more
+	for more := true; more; {
+		s.mu.Lock()
+		more = step(&out)
+		close(s.freed)
+		s.freed = make(chan struct{})
+		s.mu.Unlock()
+		if !more || out.Bytes() >= maxRequest {
+			s.out.send(&out)
+			out = sampling.Outputs{}
+		}
+		runtime.Gosched()
+	}
 }
 
 // run decides what is due, and keeps the journal, until the processor stops.
@@ -366,9 +373,7 @@ func (s *sampler) run() {
 		s.burn()
 		s.pin()
 		start := time.Now()
-		for more := true; more; {
-			more = s.decide(func(out *sampling.Outputs) bool { return s.engine.Due(time.Now(), decideAtOnce, out) })
-		}
+		s.decide(func(out *sampling.Outputs) bool { return s.engine.Due(time.Now(), decideAtOnce, lookAtOnce, out) })
 		s.flushStats(time.Since(start))
 	}
 }

@@ -5,6 +5,7 @@ package tailsamplingprocessor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -40,8 +41,9 @@ type sender struct {
 	started   bool
 	// durable output is not lost when it is given up: it comes again after a restart.
 	durable bool
-	// buf is scratch space of run.
-	buf []byte
+	// buf and decoder are scratch space of run.
+	buf     []byte
+	decoder decoder
 
 	// mu guards what follows. changed is closed, and made anew, whenever queue or pending change.
 	mu      sync.Mutex
@@ -188,14 +190,27 @@ func (s *sender) build(w *sampling.Writer, kept []sampling.Kept) ptrace.Traces {
 		}
 		spans += int64(kept[i].Spans)
 	}
-	s.buf = w.AppendTo(s.buf[:0])
-	td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(s.buf)
+	td, err := s.decode(w)
 	if err != nil {
 		s.lost(spans, "corrupt", err)
 		return ptrace.NewTraces()
 	}
 	s.annotate.traces(td, kept)
 	return td
+}
+
+func (s *sender) decode(w *sampling.Writer) (ptrace.Traces, error) {
+	defer w.Reset()
+	s.buf = w.AppendShell(s.buf[:0])
+	if td, ok := s.decoder.traces(w, s.buf); ok {
+		return td, nil
+	}
+	s.buf = w.AppendTo(s.buf[:0])
+	td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(s.buf)
+	if err != nil {
+		return td, fmt.Errorf("decoding kept spans: %w", err)
+	}
+	return td, nil
 }
 
 func (s *sender) lost(spans int64, reason string, err error) {

@@ -236,7 +236,7 @@ func (r *recording) play(t *testing.T, budget float64, withLogs bool, policies .
 			logs.Expire(now, false)
 			logs.Sent(len(logs.Settled()))
 			began := time.Now()
-			for e.Due(now, 2048, &out) {
+			for e.Due(now, 2048, 64, &out) {
 			}
 			s.deciding += time.Since(began)
 		}

@@ -203,6 +203,53 @@ func throughput(b *testing.B, makeRequest func() ptrace.Traces, factory processo
 	b.ReportMetric(float64(out.spans.Load())/float64(b.N*spans)*100, "%kept")
 }
 
+// BenchmarkLatency brings requests at a rate, from as many goroutines as there are processors, with decisions falling all the while.
+func BenchmarkLatency(b *testing.B) {
+	for _, spansPerSecond := range []int{100_000, 200_000, 400_000, 800_000} {
+		for _, peer := range peers {
+			b.Run(fmt.Sprintf("spans/s=%dk/%s", spansPerSecond/1000, peer.name), func(b *testing.B) { latency(b, spansPerSecond, peer.factory) })
+		}
+	}
+}
+
+func latency(b *testing.B, spansPerSecond int, factory processor.Factory) {
+	p := create(b, factory, map[string]any{
+		"decision_wait": "1s", "num_traces": 200_000, "policies": benchmarkPolicies,
+		"decision_cache": map[string]any{"sampled_cache_size": 8192, "non_sampled_cache_size": 8192},
+	}, &counter{})
+	spans := benchmarkRequest().SpanCount()
+	interval := time.Second * time.Duration(spans) / time.Duration(spansPerSecond)
+	var round atomic.Uint64
+	var calls latencies
+	start := time.Now()
+	used := cpuTime(b)
+	b.RunParallel(func(pb *testing.PB) {
+		td := benchmarkRequest()
+		for pb.Next() {
+			n := round.Add(1)
+			renumber(td, n)
+			// Who is late because of the call before waits since it was due. What a timer oversleeps is nobody's wait.
+			began := start.Add(time.Duration(n) * interval)
+			if early := time.Until(began); early > 0 {
+				time.Sleep(early)
+				began = time.Now()
+			}
+			if err := p.ConsumeTraces(context.Background(), td); err != nil {
+				b.Error(err)
+			}
+			calls.add(time.Since(began))
+		}
+	})
+	b.ReportMetric(float64(b.N*spans)/time.Since(start).Seconds()/1e6, "Mspans/s")
+	b.ReportMetric((cpuTime(b)-used).Seconds()/time.Since(start).Seconds()*100, "%cpu")
+	for _, q := range []float64{0.5, 0.99, 0.999} {
+		b.ReportMetric(calls.quantile(q).Seconds()*1000, fmt.Sprintf("p%g-ms", q*100))
+	}
+	if err := p.Shutdown(context.Background()); err != nil {
+		b.Error(err)
+	}
+}
+
 // latencies counts how long calls took, in steps of a tenth of a millisecond up to a second.
 type latencies [10_001]atomic.Int64
 
@@ -268,6 +315,24 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+func TestASpanTakesNoMoreThanTwoAllocations(t *testing.T) {
+	const requests, most = 100, 2
+	out := &counter{}
+	p := create(t, peers[1].factory, map[string]any{"decision_wait": "100ms", "policies": benchmarkPolicies}, out)
+	td := benchmarkRequest()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range uint64(requests) {
+		renumber(td, i+1)
+		require.NoError(t, p.ConsumeTraces(t.Context(), td))
+	}
+	require.NoError(t, p.Shutdown(context.Background()))
+	runtime.ReadMemStats(&after)
+	spans := float64(requests * td.SpanCount())
+	require.InDelta(t, 0.14, float64(out.spans.Load())/spans, 0.02, "a share is kept, and decoded")
+	require.LessOrEqual(t, float64(after.Mallocs-before.Mallocs)/spans, float64(most))
 }
 
 func TestWaitingSpansTakeNoMoreThan120Bytes(t *testing.T) {
