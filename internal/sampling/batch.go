@@ -31,10 +31,8 @@ type Batch struct {
 	scratch   []byte
 	seen      []bool
 	resource  facts
-	// attributes are those of one span that somebody may ask for.
-	attributes [][]byte
-	// fields is the span that is read.
-	fields spanFields
+	// attributes are those of one span that somebody may ask for, linkFields and eventFields its links and events where they are wanted.
+	attributes, linkFields, eventFields [][]byte
 	// more has an entry for each span where details are wanted, and links the IDs that they link to.
 	more  []spanMore
 	links []TraceID
@@ -283,153 +281,16 @@ func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program,
 	return nil
 }
 
-// spanFields is what one pass over a span collects.
-type spanFields struct {
-	id []byte
-	// idAt and idEnd are where the field with the ID lies.
-	idAt, idEnd int
-
-	state      []byte
-	name       []byte
-	kind       uint64
-	start, end uint64
-	flags      uint64
-	status     uint64
-	hasParent  bool
-
-	spanID, parentID []byte
-	// links and events are there only where they are wanted.
-	links, events [][]byte
-}
-
-func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p *Program, conditions Conditions) error {
-	s := &b.fields
-	*s = spanFields{links: s.links[:0], events: s.events[:0]}
-	// Attributes can only be looked at once the trace is known, and pdata writes its ID last.
-	b.attributes = b.attributes[:0]
-	asked := len(p.keyed) > 0 || p.needsVersions
-	for pos := 0; pos < len(data); {
-		// Most of a span is short attributes. Those that nobody asks for are stepped over.
-		if pos+2 < len(data) && data[pos] == fieldSpanAttributes<<3|wireBytes && data[pos+1] < 0x80 {
-			if end := pos + 2 + int(data[pos+1]); end <= len(data) {
-				if kv := data[pos+2 : end]; asked || isMark(kv) {
-					b.attributes = append(b.attributes, kv)
-				}
-				pos = end
-				continue
-			}
-		}
-		f, next := nextField(data, pos)
-		if next < 0 {
-			return errMalformed
-		}
-		switch {
-		case f.num == fieldSpanAttributes:
-			b.attributes = append(b.attributes, f.data)
-		case f.num == fieldSpanTraceID && f.typ == wireBytes && len(f.data) == 16:
-			s.id, s.idAt, s.idEnd = f.data, pos, next
-		case f.num == fieldSpanLinks && p.needsLinks:
-			s.links = append(s.links, f.data)
-		case f.num == fieldSpanEvents && p.needsVersions:
-			s.events = append(s.events, f.data)
-		default:
-			s.take(&f)
-		}
-		pos = next
-	}
-	var id TraceID
-	copy(id[:], s.id)
-	frag := b.fragmentOf(id)
-	b.startSeen(len(p.keyed))
-	for _, kv := range b.attributes {
-		b.readAttribute(frag, kv, p)
-	}
-	b.addSpan(frag, base, data, s, rs)
-	if p.needsMore() {
-		b.noteMore(s, rs)
-	}
-	if p.needsVersions {
-		frag.readVariants(b.attributes, s.events)
-	}
-	frag.readSpan(s, rs, p)
-	for i := range p.conditions {
-		l := &p.conditions[i]
-		if frag.facts.bits.has(l.slot) || frag.facts.bits.has(l.slot+1) {
-			continue
-		}
-		matched, err := conditions.Match(l.condition, rs.resource, rs.scope, index)
-		switch {
-		case err != nil:
-			b.Errors++
-			frag.facts.bits.set(l.slot + 1)
-		case matched:
-			frag.facts.bits.set(l.slot)
-		}
-	}
-	return nil
-}
-
-func (s *spanFields) take(f *field) {
-	switch f.num {
-	case fieldSpanTraceState:
-		s.state = f.data
-	case fieldSpanID:
-		s.spanID = f.data
-	case fieldSpanParentID:
-		s.hasParent, s.parentID = len(f.data) > 0, f.data
-	case fieldSpanName:
-		s.name = f.data
-	case fieldSpanKind:
-		s.kind = f.number
-	case fieldSpanStart:
-		s.start = f.number
-	case fieldSpanEnd:
-		s.end = f.number
-	case fieldSpanFlags:
-		s.flags = f.number
-	case fieldSpanStatus:
-		s.status = statusCode(f.data)
-	}
-}
-
-// markPrefix is how the names of the attributes begin that mark a bad event.
-const markPrefix = "slo.bad"
-
-func isMark(kv []byte) bool {
-	return len(kv) > 2+len(markPrefix) && kv[2] == markPrefix[0] && string(kv[2:2+len(markPrefix)]) == markPrefix
-}
-
-// readAttribute looks at an attribute only as far as somebody asks for it.
-func (b *Batch) readAttribute(frag *fragment, kv []byte, p *Program) {
-	mark := isMark(kv)
-	if !mark && len(p.keyed) == 0 {
-		return
-	}
-	key, value := attribute(kv)
-	if mark {
-		frag.readMark(key, value, p)
-	}
-	b.matchAttribute(p, key, value, &frag.facts, false)
-}
-
-func statusCode(status []byte) uint64 {
-	for pos := 0; pos < len(status); {
-		f, next := nextField(status, pos)
-		if next < 0 {
-			return 0
-		}
-		if pos = next; f.num == fieldStatusCode {
-			return f.number
-		}
-	}
-	return 0
-}
-
 func (b *Batch) fragmentOf(id TraceID) *fragment {
 	if b.last >= 0 {
 		if last := &b.fragments[b.last]; last.id == id {
 			return last
 		}
+	}
+	// Scopes often hold the same traces in the same order.
+	if next := int(b.last) + 1; next < b.count && b.fragments[next].id == id {
+		b.last = int32(next)
+		return &b.fragments[next]
 	}
 	if i, ok := b.index[id]; ok {
 		b.last = i
@@ -493,92 +354,6 @@ func (f *fragment) closeResource() {
 		f.facts.size += uint64(f.resourceBytes)
 		f.facts.wireBytes += uint64(fieldLen(f.resourceBytes))
 		f.resourceIndex = -1
-	}
-}
-
-// readSpan draws the facts that do not depend on attributes.
-func (f *fragment) readSpan(s *spanFields, rs *resourceScope, p *Program) {
-	facts := &f.facts
-	name := xxhash.Sum64(s.name)
-	if facts.spans == 1 || (!s.hasParent && !facts.has(factRoot)) {
-		facts.route = mix(name ^ mix(rs.service))
-	}
-	if !s.hasParent {
-		facts.flags |= factRoot
-	}
-	if s.status == 2 {
-		facts.flags |= factError
-	}
-	key := operationOf(name, rs.service, s)
-	facts.operations = addOperation(facts.operations, key)
-	if p.durations != nil {
-		facts.slowness = max(facts.slowness, p.durations.slowness(key, s.start, s.end))
-	}
-	for i := range p.statuses {
-		if s.status < 3 && p.statuses[i].statuses>>s.status&1 != 0 {
-			facts.bits.set(p.statuses[i].slot)
-		}
-	}
-	for i := range p.flags {
-		if s.flags&1 != 0 {
-			facts.bits.set(p.flags[i].slot)
-		}
-	}
-	if len(s.state) == 0 {
-		return
-	}
-	for i := range p.states {
-		if l := &p.states[i]; !facts.bits.has(l.slot) && traceStateMatches(s.state, l.key, l.match) {
-			facts.bits.set(l.slot)
-		}
-	}
-	ts := ParseTraceState(string(s.state))
-	if ts.HasRandom && !facts.has(factRandom) {
-		facts.random = ts.Random
-		facts.flags |= factRandom
-	}
-	if ts.HasThreshold {
-		facts.flags |= factThreshold
-	}
-}
-
-// operationOf identifies an operation: service, span name, kind, failed or not.
-func operationOf(name, service uint64, s *spanFields) uint32 {
-	operation := name ^ service*31 ^ s.kind<<32
-	if s.status == 2 {
-		operation = ^operation
-	}
-	return uint32(mix(operation))
-}
-
-// readMark notes that an objective counted the span as bad.
-func (f *fragment) readMark(key, value []byte, p *Program) {
-	v := readAny(value)
-	switch string(key) {
-	case "slo.bad":
-		if !v.truth() {
-			return
-		}
-		f.facts.flags |= factSLOBad
-		for i := range p.slo {
-			if p.slo[i].match == nil {
-				f.facts.bits.set(p.slo[i].slot)
-			}
-		}
-	case "slo.bad.names":
-		for pos := 0; pos < len(v.str); {
-			item, next := nextField(v.str, pos)
-			if next < 0 {
-				return
-			}
-			pos = next
-			name := readAny(item.data).text()
-			for i := range p.slo {
-				if m := p.slo[i].match; m != nil && m.matches(name) {
-					f.facts.bits.set(p.slo[i].slot)
-				}
-			}
-		}
 	}
 }
 

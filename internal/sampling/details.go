@@ -52,7 +52,7 @@ func (b *Batch) noteMore(s *spanFields, rs *resourceScope) {
 		m.parent = spanHash(s.parentID)
 	}
 	m.operation = operationOf(xxhash.Sum64(s.name), rs.service, s)
-	for _, link := range s.links {
+	for _, link := range b.linkFields {
 		for pos := 0; pos < len(link); {
 			f, next := nextField(link, pos)
 			if next < 0 {
