@@ -10,9 +10,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
-
-	"cel.dev/cel-go/cel"
 
 	"github.com/pitwall-io/pitwall/internal/signal"
 )
@@ -56,8 +55,9 @@ const (
 )
 
 var (
-	errRule     = errors.New("invalid policy")
-	namePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	errRule = errors.New("invalid policy")
+	// Most collectors have no policy, and none should pay for what compiles one.
+	namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`) })
 	decisions   = []signal.ResultValue{signal.ResultAllow, signal.ResultRequireApproval, signal.ResultDeny}
 )
 
@@ -69,7 +69,13 @@ type Engine struct {
 
 type compiled struct {
 	Rule
-	program cel.Program
+	program program
+}
+
+// program is a compiled When. It is safe for concurrent use.
+type program interface {
+	// holds evaluates the expression over variables; an error where it cannot, or where it gives no bool.
+	holds(variables map[string]any) (bool, error)
 }
 
 // Compile checks and compiles rules. fallback is the decision when no rule applies.
@@ -80,19 +86,18 @@ func Compile(rules []Rule, fallback signal.ResultValue) (*Engine, error) {
 	if len(rules) > MaxRules {
 		return nil, fmt.Errorf("%w: at most %d rules (got %d)", errRule, MaxRules, len(rules))
 	}
-	env, err := cel.NewEnv(
-		cel.Variable("signal", cel.MapType(cel.StringType, cel.DynType)),
-		cel.Variable("context", cel.MapType(cel.StringType, cel.DynType)),
-		cel.Variable("now", cel.TimestampType),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("policy environment: %w", err)
-	}
 	e := &Engine{fallback: fallback}
+	if len(rules) == 0 {
+		return e, nil
+	}
+	compile, err := newCompiler()
+	if err != nil {
+		return nil, err
+	}
 	seen := map[string]bool{}
 	for i, r := range rules {
 		switch {
-		case !namePattern.MatchString(r.Name):
+		case !namePattern().MatchString(r.Name):
 			return nil, fmt.Errorf("%w: rule %d: name must be lower case letters, digits and underscores (got %q)", errRule, i, r.Name)
 		case seen[r.Name]:
 			return nil, fmt.Errorf("%w: name %q is used twice", errRule, r.Name)
@@ -102,26 +107,13 @@ func Compile(rules []Rule, fallback signal.ResultValue) (*Engine, error) {
 			return nil, fmt.Errorf("%w: %s: when must have 1 to %d bytes (got %d)", errRule, r.Name, MaxExpression, len(r.When))
 		}
 		seen[r.Name] = true
-		program, err := compile(env, r.When)
+		program, err := compile(r.When)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: when: %w", errRule, r.Name, err)
 		}
 		e.rules = append(e.rules, compiled{Rule: r, program: program})
 	}
 	return e, nil
-}
-
-var errNotBool = errors.New("the expression must give a bool")
-
-func compile(env *cel.Env, expression string) (cel.Program, error) {
-	ast, issues := env.Compile(expression)
-	if issues.Err() != nil {
-		return nil, issues.Err()
-	}
-	if ast.OutputType() != cel.BoolType && ast.OutputType() != cel.DynType {
-		return nil, fmt.Errorf("%w, not %s", errNotBool, ast.OutputType())
-	}
-	return env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(MaxCost))
 }
 
 // Empty reports whether there is no rule at all.
@@ -152,15 +144,10 @@ func (e *Engine) Decide(envelope signal.Envelope, in Inputs) (Decision, error) {
 	variables := map[string]any{"signal": asMap, "context": context, "now": in.Now.UTC()}
 	for i := range e.rules {
 		rule := &e.rules[i]
-		out, _, err := rule.program.Eval(variables)
+		applies, err := rule.program.holds(variables)
 		if err != nil {
 			decision.Value, decision.Rule, decision.Failed = signal.ResultDeny, rule.Name, true
 			return decision, nil //nolint:nilerr // that it failed is the decision
-		}
-		applies, ok := out.Value().(bool)
-		if !ok {
-			decision.Value, decision.Rule, decision.Failed = signal.ResultDeny, rule.Name, true
-			return decision, nil
 		}
 		if applies {
 			decision.Value, decision.Rule = rule.Decision, rule.Name
