@@ -24,13 +24,15 @@ type Batch struct {
 	index     map[TraceID]int32
 	fragments []fragment
 	count     int
-	last      int32
-	spans     []spanRef
-	groups    []group
-	contexts  []contextBytes
-	scratch   []byte
-	seen      []bool
-	resource  facts
+	// first and last are the first fragment that further spans may belong to, and the one that the last span did; last may be -1.
+	first    int
+	last     int32
+	spans    []spanRef
+	groups   []group
+	contexts []contextBytes
+	scratch  []byte
+	seen     []bool
+	resource facts
 	// attributes are those of one span that somebody may ask for, linkFields and eventFields its links and events where they are wanted.
 	attributes, linkFields, eventFields [][]byte
 	// more has an entry for each span where details are wanted, and links the IDs that they link to.
@@ -96,7 +98,7 @@ func (b *Batch) Parse(data []byte, p *Program, conditions Conditions) error {
 		if f.num == fieldTracesResourceSpans && f.typ == wireBytes {
 			if p.splitResources {
 				clear(b.index)
-				b.last = -1
+				b.first, b.last = b.count, -1
 			}
 			if err := b.parseResource(next-len(f.data), f.data, resource, p, conditions); err != nil {
 				return err
@@ -117,7 +119,7 @@ func (b *Batch) reset(data []byte) {
 		b.index = make(map[TraceID]int32)
 	}
 	clear(b.index)
-	b.count, b.next, b.last, b.Errors = 0, 0, -1, 0
+	b.count, b.first, b.next, b.last, b.Errors = 0, 0, 0, -1, 0
 	b.spans, b.groups, b.scratch = b.spans[:0], b.groups[:0], b.scratch[:0]
 	b.more, b.links = b.more[:0], b.links[:0]
 	clear(b.contexts)
@@ -288,7 +290,7 @@ func (b *Batch) fragmentOf(id TraceID) *fragment {
 		}
 	}
 	// Scopes often hold the same traces in the same order.
-	if next := int(b.last) + 1; next < b.count && b.fragments[next].id == id {
+	if next := int(b.last) + 1; next >= b.first && next < b.count && b.fragments[next].id == id {
 		b.last = int32(next)
 		return &b.fragments[next]
 	}

@@ -103,6 +103,9 @@ type Engine struct {
 	stats             Stats
 	draws             []uint64
 	round             round
+	plan              plan
+	// owed is how many traces are to be decided for those that came when room was scarce.
+	owed int
 }
 
 // New makes an engine. now is the time its first tick counts from.
@@ -174,7 +177,7 @@ func (e *Engine) Append(b *Batch, now time.Time, out *Outputs) bool {
 				if e.settings.Block {
 					return false
 				}
-				e.evict(now, max(1, e.settings.MaxTraces/64), 0, out)
+				e.evict(now, max(1, min(e.settings.MaxTraces/64, victims)), true, out)
 			}
 			t = e.admit(frag.id, now)
 		}
@@ -183,6 +186,7 @@ func (e *Engine) Append(b *Batch, now time.Time, out *Outputs) bool {
 			e.shed(now, t, out)
 		}
 	}
+	e.relieve(now, b.count, out)
 	return true
 }
 

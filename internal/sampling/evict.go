@@ -33,6 +33,31 @@ func (e *Engine) firstOfShape(t *trace) bool {
 	return true
 }
 
+// The part of the memory limit that is left free by and by, and the part that is made free when the limit is reached after all.
+const (
+	spareMemory = 16
+	madeFree    = 32
+)
+
+// victims is how many traces are evicted together. Policies that choose among traces choose among so many.
+const victims = 64
+
+// relieve makes room before it has to be made: each request that comes when room is getting scarce has twice as many traces decided as it
+// brought, so that none waits long for all the others.
+func (e *Engine) relieve(now time.Time, brought int, out *Outputs) {
+	if !e.over(e.settings.MemoryLimit - e.settings.MemoryLimit/spareMemory) {
+		e.owed = 0
+		return
+	}
+	if e.owed += 2 * brought; e.owed >= victims {
+		e.evict(now, e.owed, false, out)
+		e.owed = 0
+	}
+}
+
+// over tells whether what waits takes more memory than that. Output on its way takes from it up to a half.
+func (e *Engine) over(bytes int64) bool { return e.Bytes()-e.pending > bytes-min(e.pending, bytes/2) }
+
 // shed brings memory below its limit after a trace has grown. A trace that holds a quarter of the memory alone is decided at once: what
 // it still sends follows that decision.
 func (e *Engine) shed(now time.Time, t *trace, out *Outputs) {
@@ -41,65 +66,100 @@ func (e *Engine) shed(now time.Time, t *trace, out *Outputs) {
 		e.stats.Evicted++
 		e.decideGroup(append(e.round.group[:0], candidate{t: t}), now, out)
 	}
-	e.evict(now, 0, e.settings.MemoryLimit-e.settings.MemoryLimit/8, out)
+	for e.over(e.settings.MemoryLimit-e.settings.MemoryLimit/madeFree) && e.evict(now, victims, false, out) {
+	}
 }
 
-// evict decides the oldest traces until count of them are gone and memory is at most bytes (0: whatever it is). Valuable ones are moved
-// to the end of the line once, into fresh segments, so that the memory around them can go.
-func (e *Engine) evict(now time.Time, count int, bytes int64, out *Outputs) {
+// evict decides about count of the least valuable traces, for their places only or for their memory, and tells whether there were any.
+func (e *Engine) evict(now time.Time, count int, places bool, out *Outputs) (some bool) {
 	before := len(e.traces)
 	e.finishRound(out)
-	count -= before - len(e.traces)
-	for range 64 {
-		if e.oldest == nil || (count <= 0 && (bytes == 0 || e.Bytes()-e.pending <= bytes-min(e.pending, bytes/2))) {
-			return
+	var readers segmentReaders
+	for count -= before - len(e.traces); count > 0; {
+		group := e.nextVictims(min(max(count, 16), 4*victims), places, &readers)
+		if len(group) == 0 {
+			return some
 		}
-		size := max(count, 16)
-		if count <= 0 {
-			size = max(16, len(e.traces)/16)
-		}
-		group := e.pick(size, count > 0)
+		some = true
 		e.stats.Evicted += int64(len(group))
 		count -= len(group)
 		e.decideGroup(group, now, out)
 	}
+	return true
 }
 
-// pick chooses up to size traces to decide now: from the oldest on, those without value; when there are none, those of a new shape; and
-// then any. Valuable ones on the way are moved, unless just places are needed.
-//
-// Valuable traces that the policies are sure to keep lose nothing by an early decision, since what they still send follows it: when they
-// crowd the others, they go first. Moving means unpacking, so where there are many of value, only some of them are moved.
-func (e *Engine) pick(size int, places bool) []candidate {
-	crowd := max(size, len(e.traces)/4)
-	var readers segmentReaders
-	moves := max(16, size/4)
-	for rank := 0; rank <= 2; rank++ {
-		group, sure := e.round.group[:0], []candidate(nil)
-		left := len(e.traces)
-		for t := e.oldest; t != nil && len(group) < size && left > 0; left-- {
-			next := t.next
+// plan is who goes next. Looking for them takes long where most traces are of value, so more are looked for than go at once.
+type plan struct {
+	steps []step
+	at    int
+	// rank is the most that those to go may be worth.
+	rank int
+}
+
+// step is a trace to decide, or, with move, one to move out of the way of those.
+type step struct {
+	t    *trace
+	move bool
+}
+
+// nextVictims returns up to size traces to decide now. Valuable ones that lie between them are moved to the end of the line once, into
+// fresh segments, so that the memory around them can go, unless just places are needed. Moving means unpacking, so where there are many of
+// value, only some of them are moved.
+func (e *Engine) nextVictims(size int, places bool, readers *segmentReaders) []candidate {
+	group, moves := e.round.group[:0], max(16, size/4)
+	for range 2 {
+		for p := &e.plan; p.at < len(p.steps) && len(group) < size; p.at++ {
+			s := p.steps[p.at]
+			p.steps[p.at] = step{}
 			switch {
-			case e.rank(t) <= rank:
-				group = append(group, candidate{t: t})
-			case e.sure(t):
-				if sure = append(sure, candidate{t: t}); len(sure) >= crowd {
-					return append(e.round.group[:0], sure[:size]...)
-				}
-				fallthrough
-			default:
-				if !places && moves > 0 && !t.has(factMoved) {
+			case s.t.decided:
+			case s.move:
+				if !places && moves > 0 {
 					moves--
-					e.move(t, &readers)
+					e.move(s.t, readers)
 				}
+			case e.rank(s.t) <= p.rank || e.sure(s.t):
+				group = append(group, candidate{t: s.t})
 			}
-			t = next
 		}
 		if len(group) > 0 {
-			return group
+			break
+		}
+		e.look(max(size, len(e.traces)/16))
+	}
+	return group
+}
+
+// look chooses up to size traces to go: from the oldest on, those without value; when there are none, those of a new shape; and then any.
+// Valuable traces that the policies are sure to keep lose nothing by an early decision, since what they still send follows it: when they
+// crowd the others, they go first.
+func (e *Engine) look(size int) {
+	clear(e.plan.steps)
+	crowd := max(size, len(e.traces)/4)
+	for rank := 0; rank <= 2; rank++ {
+		e.plan = plan{steps: e.plan.steps[:0], rank: rank}
+		var sure []step
+		found := 0
+		for t := e.oldest; t != nil && found < size; t = t.next {
+			if e.rank(t) <= rank {
+				found++
+				e.plan.steps = append(e.plan.steps, step{t: t})
+				continue
+			}
+			if e.sure(t) {
+				if sure = append(sure, step{t: t}); len(sure) >= crowd {
+					e.plan.steps = append(e.plan.steps[:0], sure[:size]...)
+					return
+				}
+			}
+			if !t.has(factMoved) && len(e.plan.steps)-found < size {
+				e.plan.steps = append(e.plan.steps, step{t, true})
+			}
+		}
+		if found > 0 {
+			return
 		}
 	}
-	return nil
 }
 
 // sure tells whether a trace is kept whatever it still sends.

@@ -203,20 +203,28 @@ func throughput(b *testing.B, makeRequest func() ptrace.Traces, factory processo
 	b.ReportMetric(float64(out.spans.Load())/float64(b.N*spans)*100, "%kept")
 }
 
-// BenchmarkLatency brings requests at a rate, from as many goroutines as there are processors, with decisions falling all the while.
+// BenchmarkLatency brings requests at a rate, from as many goroutines as there are processors, with decisions falling all the while: as
+// they are due, or, at the bound, to make room.
 func BenchmarkLatency(b *testing.B) {
 	for _, spansPerSecond := range []int{100_000, 200_000, 400_000, 800_000} {
 		for _, peer := range peers {
-			b.Run(fmt.Sprintf("spans/s=%dk/%s", spansPerSecond/1000, peer.name), func(b *testing.B) { latency(b, spansPerSecond, peer.factory) })
+			b.Run(fmt.Sprintf("rate=%dk/%s", spansPerSecond/1000, peer.name), func(b *testing.B) {
+				latency(b, spansPerSecond, peer.factory, map[string]any{"decision_wait": "1s", "num_traces": 200_000})
+			})
 		}
+		b.Run(fmt.Sprintf("rate=%dk/pitwall-at-num_traces", spansPerSecond/1000), func(b *testing.B) {
+			latency(b, spansPerSecond, peers[1].factory, map[string]any{"num_traces": 10_000})
+		})
+		b.Run(fmt.Sprintf("rate=%dk/pitwall-at-memory_limit", spansPerSecond/1000), func(b *testing.B) {
+			latency(b, spansPerSecond, peers[1].factory, map[string]any{"num_traces": 10_000_000, "memory_limit_mib": 32})
+		})
 	}
 }
 
-func latency(b *testing.B, spansPerSecond int, factory processor.Factory) {
-	p := create(b, factory, map[string]any{
-		"decision_wait": "1s", "num_traces": 200_000, "policies": benchmarkPolicies,
-		"decision_cache": map[string]any{"sampled_cache_size": 8192, "non_sampled_cache_size": 8192},
-	}, &counter{})
+func latency(b *testing.B, spansPerSecond int, factory processor.Factory, settings map[string]any) {
+	settings["policies"] = benchmarkPolicies
+	settings["decision_cache"] = map[string]any{"sampled_cache_size": 8192, "non_sampled_cache_size": 8192}
+	p := create(b, factory, settings, &counter{})
 	spans := benchmarkRequest().SpanCount()
 	interval := time.Second * time.Duration(spans) / time.Duration(spansPerSecond)
 	var round atomic.Uint64
