@@ -48,7 +48,7 @@ type sampler struct {
 	out        *sender
 	tick       time.Duration
 	limit      int64
-	batches    sync.Pool
+	intakes    sync.Pool
 	slo        slo.StatusReader
 	// citers tell which traces are cited, asked last at.
 	citers []citer
@@ -87,7 +87,7 @@ func newSampler(set processor.Settings, cfg *Config, next consumer.Traces, open 
 		report:   newReporter(telemetry, set.ID, program),
 		tick:     tickOf(cfg.DecisionWait),
 		limit:    int64(cfg.MemoryLimitMiB) << 20,
-		batches:  sync.Pool{New: func() any { return new(sampling.Batch) }},
+		intakes:  sync.Pool{New: func() any { return new(intake) }},
 		journals: open,
 		freed:    make(chan struct{}),
 		stop:     make(chan struct{}),
@@ -184,7 +184,9 @@ func (s *sampler) resume(ctx context.Context) {
 		if err != nil {
 			return fmt.Errorf("reading a stored request: %w", err)
 		}
-		return s.take(ctx, td, data)
+		in := s.intakes.Get().(*intake)
+		defer s.putBack(in)
+		return s.take(ctx, in, td, data)
 	})
 	if err != nil {
 		s.set.Logger.Error("Some of the stored traces could not be taken in again", zap.Error(err))
@@ -251,22 +253,38 @@ func (s *sampler) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	if err := s.out.waitForRoom(ctx, s.stop); err != nil {
 		return err
 	}
-	data, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
+	in := s.intakes.Get().(*intake)
+	defer s.putBack(in)
+	data, err := in.encoder.traces(td)
 	if err != nil {
-		return fmt.Errorf("encoding a request: %w", err)
+		return err
 	}
 	if s.journal != nil {
 		if err := s.journal.record(ctx, data, time.Now()); err != nil {
 			return err
 		}
 	}
-	return s.take(ctx, td, data)
+	return s.take(ctx, in, td, data)
+}
+
+// intake is the room that it takes to take a request in.
+type intake struct {
+	encoder encoder
+	batch   sampling.Batch
+}
+
+// largeRequest is the size of an encoded request whose room is given back.
+const largeRequest = 8 << 20
+
+func (s *sampler) putBack(in *intake) {
+	if cap(in.encoder.buf) <= largeRequest {
+		s.intakes.Put(in)
+	}
 }
 
 // take hands a request, as pdata and encoded, to the engine.
-func (s *sampler) take(ctx context.Context, td ptrace.Traces, data []byte) error {
-	b := s.batches.Get().(*sampling.Batch)
-	defer s.batches.Put(b)
+func (s *sampler) take(ctx context.Context, in *intake, td ptrace.Traces, data []byte) error {
+	b := &in.batch
 	conditions := conditionsOf{conditions: s.conditions, traces: td, ctx: ctx, logger: s.set.Logger}
 	if err := b.Parse(data, s.program, &conditions); err != nil {
 		return fmt.Errorf("reading a request: %w", err)

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tailsamplingprocessor
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/entity"
+)
+
+// Field numbers of the messages around a span, of opentelemetry/proto/trace/v1/trace.proto and resource/v1/resource.proto.
+const (
+	tracesResourceSpans = 1
+
+	resourceSpansResource  = 1
+	resourceSpansScope     = 2
+	resourceSpansSchemaURL = 3
+
+	resourceAttributes        = 1
+	resourceDroppedAttributes = 2
+
+	scopeSpansScope     = 1
+	scopeSpansSpan      = 2
+	scopeSpansSchemaURL = 3
+
+	scopeName              = 1
+	scopeVersion           = 2
+	scopeAttributes        = 3
+	scopeDroppedAttributes = 4
+)
+
+// The wire types of protobuf.
+const (
+	varintType  = 0
+	fixed64Type = 1
+	bytesType   = 2
+	fixed32Type = 5
+)
+
+// encoder encodes requests as pdata does, but into memory that is used again, and without measuring everything first: the lengths of the
+// messages that hold spans are written with zeros to spare, which decoders accept. All other messages are the same to the byte.
+type encoder struct{ buf []byte }
+
+// traces returns the request, encoded. The bytes are good until the next call.
+func (e *encoder) traces(td ptrace.Traces) ([]byte, error) {
+	e.buf = e.buf[:0]
+	for _, rs := range td.ResourceSpans().All() {
+		if entity.ResourceEntityRefs(rs.Resource()).Len() > 0 {
+			data, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
+			if err != nil {
+				return nil, fmt.Errorf("encoding a request: %w", err)
+			}
+			return data, nil
+		}
+		at := e.open(tracesResourceSpans)
+		e.resource(rs.Resource())
+		for _, ss := range rs.ScopeSpans().All() {
+			scope := e.open(resourceSpansScope)
+			e.scope(ss.Scope())
+			for _, span := range ss.Spans().All() {
+				e.span(span)
+			}
+			e.text(scopeSpansSchemaURL, ss.SchemaUrl())
+			e.close(scope)
+		}
+		e.text(resourceSpansSchemaURL, rs.SchemaUrl())
+		e.close(at)
+	}
+	return e.buf, nil
+}
+
+// longLength is how many bytes the length of a message takes that is not known beforehand: enough for what a request can be.
+const longLength = 5
+
+// open starts a message of any length.
+func (e *encoder) open(num byte) (at int) {
+	e.buf = append(e.buf, num<<3|bytesType, 0, 0, 0, 0, 0)
+	return len(e.buf)
+}
+
+// close ends it.
+func (e *encoder) close(at int) {
+	n := len(e.buf) - at
+	for i := range longLength - 1 {
+		e.buf[at-longLength+i] = byte(n>>(7*i)) | 0x80
+	}
+	e.buf[at-1] = byte(n >> (7 * (longLength - 1)))
+}
+
+// begin starts a message whose length most likely takes room bytes.
+func (e *encoder) begin(num byte, room int) (at int) {
+	e.buf = append(e.buf, num<<3|bytesType)
+	for range room {
+		e.buf = append(e.buf, 0)
+	}
+	return len(e.buf)
+}
+
+// end ends it, and sees to it that its length is written as short as it can be.
+func (e *encoder) end(at, room int) {
+	n := len(e.buf) - at
+	if room == 1 && n < 0x80 {
+		e.buf[at-1] = byte(n)
+		return
+	}
+	if need := uvarintLen(uint64(n)); need != room {
+		for range need - room {
+			e.buf = append(e.buf, 0)
+		}
+		copy(e.buf[at-room+need:], e.buf[at:at+n])
+		e.buf = e.buf[:at-room+need+n]
+	}
+	binary.PutUvarint(e.buf[at-room:], uint64(n))
+}
+
+func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+func (e *encoder) uvarint(v uint64) {
+	if v < 0x80 {
+		e.buf = append(e.buf, byte(v))
+		return
+	}
+	e.buf = binary.AppendUvarint(e.buf, v)
+}
+
+func (e *encoder) text(num byte, v string) {
+	if v == "" {
+		return
+	}
+	e.buf = append(e.buf, num<<3|bytesType)
+	e.uvarint(uint64(len(v)))
+	e.buf = append(e.buf, v...)
+}
+
+func (e *encoder) number(num byte, v uint64) {
+	if v == 0 {
+		return
+	}
+	e.buf = append(e.buf, num<<3|varintType)
+	e.uvarint(v)
+}
+
+func (e *encoder) fixed64(num byte, v uint64) {
+	if v != 0 {
+		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, num<<3|fixed64Type), v)
+	}
+}
+
+func (e *encoder) resource(r pcommon.Resource) {
+	at := e.begin(resourceSpansResource, 2)
+	e.number(resourceDroppedAttributes, uint64(r.DroppedAttributesCount()))
+	e.attributes(resourceAttributes, r.Attributes())
+	e.end(at, 2)
+}
+
+func (e *encoder) scope(s pcommon.InstrumentationScope) {
+	at := e.begin(scopeSpansScope, 1)
+	e.number(scopeDroppedAttributes, uint64(s.DroppedAttributesCount()))
+	e.attributes(scopeAttributes, s.Attributes())
+	e.text(scopeVersion, s.Version())
+	e.text(scopeName, s.Name())
+	e.end(at, 1)
+}
+
+func (e *encoder) traceID(num byte, id pcommon.TraceID) {
+	if id.IsEmpty() {
+		e.buf = append(e.buf, num<<3|bytesType, 0)
+		return
+	}
+	e.buf = append(append(e.buf, num<<3|bytesType, byte(len(id))), id[:]...)
+}
+
+func (e *encoder) spanID(num byte, id pcommon.SpanID) {
+	if id.IsEmpty() {
+		e.buf = append(e.buf, num<<3|bytesType, 0)
+		return
+	}
+	e.buf = append(append(e.buf, num<<3|bytesType, byte(len(id))), id[:]...)
+}
+
+// flags takes the number of a field, whose tag may take two bytes.
+func (e *encoder) flags(num int, v uint32) {
+	if v != 0 {
+		e.uvarint(uint64(num)<<3 | fixed32Type)
+		e.buf = binary.LittleEndian.AppendUint32(e.buf, v)
+	}
+}
+
+// span writes the same bytes as pdata, which writes messages from their end on: last fields first.
+func (e *encoder) span(s ptrace.Span) {
+	at := e.begin(scopeSpansSpan, 2)
+	e.status(s.Status())
+	e.number(spanDroppedLinks, uint64(s.DroppedLinksCount()))
+	for _, link := range s.Links().All() {
+		e.link(link)
+	}
+	e.number(spanDroppedEvents, uint64(s.DroppedEventsCount()))
+	for _, event := range s.Events().All() {
+		e.event(event)
+	}
+	e.number(spanDroppedAttributes, uint64(s.DroppedAttributesCount()))
+	e.attributes(spanAttributes, s.Attributes())
+	e.fixed64(spanEnd, uint64(s.EndTimestamp()))
+	e.fixed64(spanStart, uint64(s.StartTimestamp()))
+	e.number(spanKind, uint64(s.Kind()))
+	e.text(spanName, s.Name())
+	e.flags(spanFlags, s.Flags())
+	e.spanID(spanParentID, s.ParentSpanID())
+	e.text(spanTraceState, s.TraceState().AsRaw())
+	e.spanID(spanSpanID, s.SpanID())
+	e.traceID(spanTraceID, s.TraceID())
+	e.end(at, 2)
+}
+
+func (e *encoder) status(status ptrace.Status) {
+	at := e.begin(spanStatus, 1)
+	e.number(statusCode, uint64(status.Code()))
+	e.text(statusMessage, status.Message())
+	e.end(at, 1)
+}
+
+func (e *encoder) event(event ptrace.SpanEvent) {
+	at := e.begin(spanEvents, 2)
+	e.number(eventDroppedAttributes, uint64(event.DroppedAttributesCount()))
+	e.attributes(eventAttributes, event.Attributes())
+	e.text(eventName, event.Name())
+	e.fixed64(eventTime, uint64(event.Timestamp()))
+	e.end(at, 2)
+}
+
+func (e *encoder) link(link ptrace.SpanLink) {
+	at := e.begin(spanLinks, 1)
+	e.flags(linkFlags, link.Flags())
+	e.number(linkDroppedAttributes, uint64(link.DroppedAttributesCount()))
+	e.attributes(linkAttributes, link.Attributes())
+	e.text(linkTraceState, link.TraceState().AsRaw())
+	e.spanID(linkSpanID, link.SpanID())
+	e.traceID(linkTraceID, link.TraceID())
+	e.end(at, 1)
+}
+
+func (e *encoder) attributes(num byte, m pcommon.Map) {
+	for key, value := range m.All() {
+		at := e.begin(num, 1)
+		in := e.begin(pairValue, 1)
+		e.value(value)
+		e.end(in, 1)
+		e.text(pairKey, key)
+		e.end(at, 1)
+	}
+}
+
+// value writes even what is zero: a value that is not there is none.
+func (e *encoder) value(v pcommon.Value) {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		text := v.Str()
+		e.buf = append(e.buf, valueString<<3|bytesType)
+		e.uvarint(uint64(len(text)))
+		e.buf = append(e.buf, text...)
+	case pcommon.ValueTypeBool:
+		yes := byte(0)
+		if v.Bool() {
+			yes = 1
+		}
+		e.buf = append(e.buf, valueBool<<3|varintType, yes)
+	case pcommon.ValueTypeInt:
+		e.buf = append(e.buf, valueInt<<3|varintType)
+		e.uvarint(uint64(v.Int()))
+	case pcommon.ValueTypeDouble:
+		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, valueDouble<<3|fixed64Type), math.Float64bits(v.Double()))
+	case pcommon.ValueTypeSlice:
+		at := e.begin(valueArray, 1)
+		for _, item := range v.Slice().All() {
+			in := e.begin(listValues, 1)
+			e.value(item)
+			e.end(in, 1)
+		}
+		e.end(at, 1)
+	case pcommon.ValueTypeMap:
+		at := e.begin(valueMap, 1)
+		e.attributes(listValues, v.Map())
+		e.end(at, 1)
+	case pcommon.ValueTypeBytes:
+		e.buf = append(e.buf, valueBytes<<3|bytesType)
+		e.uvarint(uint64(v.Bytes().Len()))
+		for _, b := range v.Bytes().All() {
+			e.buf = append(e.buf, b)
+		}
+	}
+}
