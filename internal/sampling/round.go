@@ -28,8 +28,6 @@ type round struct {
 	stage    stage
 	at       int
 	now      time.Time
-	// more is set when others than the group are due.
-	more bool
 }
 
 // start readies the round for another group.
@@ -70,16 +68,12 @@ func (r *round) enter(s stage) { r.stage, r.at = s, 0 }
 // Due decides the traces whose time has come, up to limit of them together. A call looks at no more than step traces, and tells whether
 // there is more to do: the next call goes on from there.
 func (e *Engine) Due(now time.Time, limit, step int, out *Outputs) (more bool) {
-	r := &e.round
-	if !r.running() {
-		group, more := e.collect(now, limit)
-		if !e.begin(group, now, out) {
-			return more
-		}
-		r.more = more
+	tick := int64(now.Sub(e.origin) / e.settings.Tick)
+	if e.round.running() || e.begin(e.collect(tick, limit), now, out) {
+		over := e.advance(step, out)
+		return !over || e.nextDue <= tick
 	}
-	more = r.more
-	return !e.advance(step, out) || more
+	return e.nextDue <= tick
 }
 
 // Flush decides everything that waits, oldest first, up to limit traces, and tells whether there is more.
@@ -104,19 +98,18 @@ func (e *Engine) Discard() (traces int) {
 	return traces
 }
 
-// collect collects up to limit traces that are due, and tells whether there are others.
-func (e *Engine) collect(now time.Time, limit int) (group []candidate, more bool) {
-	tick := int64(now.Sub(e.origin) / e.settings.Tick)
-	group = e.round.group[:0]
+// collect returns up to limit traces that are due at a tick.
+func (e *Engine) collect(tick int64, limit int) []candidate {
+	group := e.round.group[:0]
 	for ; e.nextDue <= tick; e.nextDue++ {
 		for t := e.due[e.nextDue]; t != nil; t = t.dueNext {
 			if len(group) >= limit {
-				return group, true
+				return group
 			}
 			group = append(group, candidate{t: t})
 		}
 	}
-	return group, false
+	return group
 }
 
 // decideGroup decides traces together, at once. No round may be running.
