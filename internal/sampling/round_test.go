@@ -5,6 +5,7 @@ package sampling
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestEveryTraceIsDecidedOnceWhateverComesBetween(t *testing.T) {
 			settings.Budget = Budget{SpansPerSecond: 200}
 		}
 		policies := [][]Policy{{always}, {errs, rate}, {errs, percent(20), linked}, {percent(50), rate}}[r.IntN(4)]
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { decideOnce(t, r, newHarness(t, settings, policies...)) })
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { decideOnce(t, r, newHarness(t, settings, policies...)) })
 	}
 }
 
