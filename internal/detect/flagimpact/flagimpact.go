@@ -43,8 +43,9 @@ type Detector struct {
 
 	// What follows is guarded by the watch's lock.
 
-	// services are those that evaluate flags; the map keeps their names, so that a pending half keeps nothing of the telemetry.
-	services map[string]string
+	// services are those that evaluate flags, by name; swept is when those were dropped last that do so no more.
+	services map[string]*asker
+	swept    time.Time
 	// pending are the halves that wait, order the keys in the order in which they came.
 	pending map[half]waiting
 	order   []half
@@ -58,6 +59,16 @@ var (
 	_ detect.ChangeObserver = (*Detector)(nil)
 	_ detect.ChangeSource   = (*Detector)(nil)
 )
+
+// asker is a service that evaluates flags. Its name is kept, so that a pending half keeps nothing of the telemetry. idle is set until it
+// evaluates one again.
+type asker struct {
+	name string
+	idle bool
+}
+
+// maxIdle is the event time after which a service that evaluates no flags gives up its place, when a tenth of the places is left.
+const maxIdle = time.Hour
 
 // half is what an evaluation and the request it belongs to have in common.
 type half struct {
@@ -93,7 +104,7 @@ func New(s Settings) *Detector {
 	}
 	d := &Detector{
 		ttl: s.TTL, maxPending: s.MaxPending, maxServices: s.MaxServices,
-		services: map[string]string{}, pending: map[half]waiting{},
+		services: map[string]*asker{}, pending: map[half]waiting{},
 	}
 	d.Watch = track.NewWatch(track.WatchSettings{
 		Settings: s.Settings, TTL: s.TTL, SnapshotVersion: snapshotVersion, ExportVersion: exportVersion, Restored: d.forgetHalves,
@@ -130,10 +141,11 @@ func (d *Detector) Evaluate(key track.Key, variant string, trace [16]byte, at in
 			d.turnedAway++
 			return
 		}
-		service = strings.Clone(key.Service)
-		d.services[service] = service
+		service = &asker{name: strings.Clone(key.Service)}
+		d.services[service.name] = service
 	}
-	id := half{trace, service}
+	service.idle = false
+	id := half{trace, service.name}
 	w := d.pending[id]
 	if w.count == maxFlags || slices.Contains(w.arms[:w.count], arm) {
 		return // a request counts once, however often it asks
@@ -148,11 +160,11 @@ func (d *Detector) Evaluate(key track.Key, variant string, trace [16]byte, at in
 
 // Serve takes one request, which may have evaluated flags. The caller holds the lock.
 func (d *Detector) Serve(service string, r Request) {
-	service, known := d.services[service]
-	if !known {
+	known := d.services[service]
+	if known == nil {
 		return
 	}
-	id := half{r.Trace, service}
+	id := half{r.Trace, known.name}
 	w := d.pending[id]
 	if w.End != 0 {
 		return // a second request of the service in this trace
@@ -229,6 +241,7 @@ func (d *Detector) TakeChanges() []detect.Change {
 func (d *Detector) Advance(now time.Time) []detect.Candidate {
 	tracker := d.Lock()
 	defer d.Unlock()
+	d.sweep(now)
 	var out []detect.Candidate
 	for _, s := range tracker.Advance(now) {
 		if s.Verdict.Outcome != verdict.Inconclusive && d.Says(&s, now) {
@@ -236,6 +249,24 @@ func (d *Detector) Advance(now time.Time) []detect.Candidate {
 		}
 	}
 	return out
+}
+
+// sweep drops the services that evaluated no flag since the last sweep, where places are getting scarce.
+func (d *Detector) sweep(now time.Time) {
+	if d.swept.IsZero() || now.Before(d.swept) {
+		d.swept = now
+	}
+	if now.Sub(d.swept) < maxIdle {
+		return
+	}
+	d.swept = now
+	scarce := len(d.services) > d.maxServices-d.maxServices/10-1
+	for name, s := range d.services {
+		if s.idle && scarce {
+			delete(d.services, name)
+		}
+		s.idle = true
+	}
 }
 
 func (d *Detector) compose(s *track.State, now time.Time) detect.Candidate {

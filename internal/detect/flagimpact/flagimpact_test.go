@@ -131,3 +131,31 @@ func TestSnapshotGoesOn(t *testing.T) {
 	require.Error(t, other.Restore(detect.Seal(snapshotVersion, []byte("["))))
 	require.Error(t, other.Restore(detect.Seal(snapshotVersion, []byte(`{"tracker":[]}`))))
 }
+
+func TestServicesThatAskNoMoreGiveUpTheirPlace(t *testing.T) {
+	d := New(Settings{MaxServices: 10})
+	ask := func(service string) {
+		d.Evaluate(track.Key{Service: service, Subject: "x"}, "on", [16]byte{9}, start.UnixNano())
+	}
+	hours := func(n int) time.Time { return start.Add(time.Duration(n) * maxIdle) }
+	d.Advance(hours(0))
+	for i := range 10 {
+		ask(string(rune('a' + i)))
+	}
+	ask("new")
+	require.NotContains(t, d.services, "new", "there is no room")
+	d.Advance(hours(1))
+	require.Len(t, d.services, 10, "all have asked within the hour")
+	ask("a")
+	d.Advance(hours(2))
+	ask("new")
+	assert.Len(t, d.services, 2)
+	assert.Contains(t, d.services, "a")
+	assert.Contains(t, d.services, "new")
+	d.Advance(hours(3))
+	d.Advance(hours(4))
+	assert.Len(t, d.services, 2, "where there is room, nobody has to go")
+	d.Advance(hours(-5))
+	d.Advance(hours(-4))
+	assert.Len(t, d.services, 2, "a clock that goes back does no harm")
+}
