@@ -73,6 +73,8 @@ type engine struct {
 	storage storage.Client
 	loop    *loop.Loop
 	now     eventClock
+	// seen is whether anything has come since the start.
+	seen bool
 	// due is the event time of the next evaluation; zero before anything was seen.
 	due time.Time
 	// stepped is the event time of the last evaluation: no later one is before it.
@@ -227,6 +229,7 @@ var itemSets = map[string]attribute.Set{
 func (e *engine) consumed(ctx context.Context, latest pcommon.Timestamp, urgent bool) {
 	clock := e.clock()
 	e.mu.Lock()
+	e.seen = true
 	if at, ok := e.eventTime(latest, clock); ok {
 		e.now.observe(at, clock)
 		if e.due.IsZero() {
@@ -439,7 +442,11 @@ func (e *engine) tick(ctx context.Context) {
 		t.tick(clock)
 	}
 	e.mu.Lock()
-	silent := e.now.watermark.IsZero() || clock.Sub(e.now.readAt) >= silence
+	// Before anything has come there is nothing to evaluate, and what comes may be of the past: a backlog, or a recording.
+	silent := e.seen
+	if !e.now.watermark.IsZero() {
+		silent = clock.Sub(e.now.readAt) >= silence
+	}
 	e.mu.Unlock()
 	if silent {
 		e.advance(ctx, clock, false, true)

@@ -344,3 +344,28 @@ func TestSenderWindow(t *testing.T) {
 	assert.Len(t, s, maxSenders)
 	assert.Equal(t, statisticsDuplicate, s.known(strconv.Itoa(2*maxSenders-1), 1, t0))
 }
+
+// A gateway that starts while senders have a backlog has waited for a while when the first of it comes.
+func TestBacklogAfterAnIdleStartIsToldStepByStep(t *testing.T) {
+	clock := &fakeClock{now: t0}
+	replica := newMember(t, clock, nil, func(c *Config) { c.Decider = false })
+	for range 20 {
+		clock.now = clock.now.Add(time.Second)
+		replica.engine.tick(t.Context())
+	}
+	r := rand.New(rand.NewPCG(4, 4))
+	const slices = 30
+	for s := range slices {
+		for _, td := range requests(r, t0.Add(-time.Hour+time.Duration(s)*10*time.Second)) {
+			require.NoError(t, replica.ConsumeTraces(t.Context(), td))
+		}
+	}
+	told := map[time.Time]bool{}
+	for _, ld := range replica.take() {
+		for _, rl := range ld.ResourceLogs().All() {
+			told[rl.ScopeLogs().At(0).LogRecords().At(0).Timestamp().AsTime()] = true
+		}
+	}
+	assert.GreaterOrEqual(t, len(told), slices-1, "evaluations of event time")
+	require.NoError(t, replica.Shutdown(t.Context()))
+}
