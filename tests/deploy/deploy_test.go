@@ -169,7 +169,7 @@ func TestPodsAgreeOnUserPortsAndProbes(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, 3, seen, "agent, gateway and the sidecar in a plain pod")
+	assert.Equal(t, 4, seen, "agent, gateway, decider and the sidecar in a plain pod")
 }
 
 // assertMounted holds that a directory is a mount of the container. A
@@ -196,7 +196,7 @@ func TestEveryImageIsOfTheSameVersion(t *testing.T) {
 		}
 	}
 	assert.Positive(t, seen)
-	for _, values := range []string{"values-agent.yaml", "values-gateway.yaml"} {
+	for _, values := range []string{"values-agent.yaml", "values-gateway.yaml", "values-decider.yaml"} {
 		document := documents(t, read(t, "helm", values))[0]
 		assert.Equal(t, images+"pitwall", at(document, "image", "repository"))
 		assert.Equal(t, version, at(document, "image", "tag"))
@@ -252,10 +252,13 @@ func TestKustomizationNamesFilesThatExist(t *testing.T) {
 // line to the end of the file.
 var embedded = []struct{ manifest, config, marker string }{
 	{"kubernetes/agent-config.yaml", "agent.yaml", "  config.yaml: |\n"},
-	{"kubernetes/gateway-config.yaml", "gateway.yaml", "  config.yaml: |\n"},
+	{"kubernetes/gateway-config.yaml", "gateway-fleet.yaml", "  config.yaml: |\n"},
+	{"kubernetes/gateway-alone-config.yaml", "gateway.yaml", "  config.yaml: |\n"},
+	{"kubernetes/decider-config.yaml", "decider.yaml", "  config.yaml: |\n"},
 	{"kubernetes/sidecar-config.yaml", "sidecar.yaml", "  config.yaml: |\n"},
 	{"kubernetes/sidecar-operator.yaml", "sidecar.yaml", "  config:\n"},
-	{"helm/values-gateway.yaml", "gateway.yaml", "alternateConfig:\n"},
+	{"helm/values-gateway.yaml", "gateway-fleet.yaml", "alternateConfig:\n"},
+	{"helm/values-decider.yaml", "decider.yaml", "alternateConfig:\n"},
 }
 
 func TestManifestsCarryTheConfigurationsWeShip(t *testing.T) {
@@ -296,10 +299,13 @@ func TestEmbeddedConfigurationsAreValid(t *testing.T) {
 	}{
 		{"kubernetes/agent-config.yaml", full, []any{"data", "config.yaml"}},
 		{"kubernetes/gateway-config.yaml", full, []any{"data", "config.yaml"}},
+		{"kubernetes/gateway-alone-config.yaml", full, []any{"data", "config.yaml"}},
+		{"kubernetes/decider-config.yaml", full, []any{"data", "config.yaml"}},
 		{"kubernetes/sidecar-config.yaml", small, []any{"data", "config.yaml"}},
 		{"kubernetes/sidecar-operator.yaml", small, []any{"spec", "config"}},
 		{"helm/values-agent.yaml", full, []any{"alternateConfig"}},
 		{"helm/values-gateway.yaml", full, []any{"alternateConfig"}},
+		{"helm/values-decider.yaml", full, []any{"alternateConfig"}},
 	} {
 		t.Run(c.manifest, func(t *testing.T) {
 			config := at(documents(t, read(t, c.manifest))[0], c.path...)
