@@ -196,10 +196,8 @@ func (s *sampler) resume(ctx context.Context) {
 // Shutdown implements component.Component. Without storage, what waits is decided, unless it is to be dropped, and what is kept is
 // delivered as long as ctx allows; with storage, what waits and what is not delivered stays there.
 func (s *sampler) Shutdown(ctx context.Context) error {
-	select {
-	case <-s.stop:
+	if s.stopped() {
 		return nil
-	default:
 	}
 	close(s.stop)
 	// What is taken in counts as delivered to those who sent it, so it must be in before the last decision.
@@ -245,10 +243,8 @@ func (s *sampler) closeJournal(ctx context.Context, now time.Time) error {
 func (s *sampler) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	s.taking.RLock()
 	defer s.taking.RUnlock()
-	select {
-	case <-s.stop:
+	if s.stopped() {
 		return errStopped
-	default:
 	}
 	if err := s.out.waitForRoom(ctx, s.stop); err != nil {
 		return err
@@ -391,8 +387,19 @@ func (s *sampler) run() {
 		s.burn()
 		s.pin()
 		start := time.Now()
-		s.decide(func(out *sampling.Outputs) bool { return s.engine.Due(time.Now(), decideAtOnce, lookAtOnce, out) })
+		s.decide(func(out *sampling.Outputs) bool {
+			return s.engine.Due(time.Now(), decideAtOnce, lookAtOnce, out) && !s.stopped()
+		})
 		s.flushStats(time.Since(start))
+	}
+}
+
+func (s *sampler) stopped() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
 	}
 }
 
