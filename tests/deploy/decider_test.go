@@ -5,10 +5,12 @@ package deploy_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/pitwall-io/pitwall/tests/harness"
 )
@@ -88,4 +90,26 @@ func TestGatewaysReachTheOneDecider(t *testing.T) {
 	assert.Contains(t, gatewayValues["extraEnvs"], map[string]any{"name": "PITWALL_DECIDER_ENDPOINT", "value": want})
 	assert.Equal(t, gatewayValues["fullnameOverride"],
 		at(values, "networkPolicy", "allowIngressFrom", 0, "podSelector", "matchLabels", "app.kubernetes.io/instance"), "as it is installed")
+}
+
+// instanceArgument names the collector.
+const instanceArgument = "--config=yaml:service::telemetry::resource::service.instance.id: "
+
+// By the name of the sender, who merges counts tells what comes again from what is new: it must live as long as the sender's state.
+func TestWhoeverCountsHasANameThatLastsAsLongAsItsState(t *testing.T) {
+	for file, name := range map[string]string{"agent.yaml": "NODE_NAME", "sidecar-pod.yaml": "POD_NAME"} {
+		container := collectors(podSpec(documents(t, read(t, "kubernetes", file))[0]))[0]
+		assert.Equal(t, instanceArgument+"$("+name+")", at(container, "args", 2), file)
+		assert.Contains(t, environment(container), name, file)
+	}
+	values := documents(t, read(t, "helm", "values-agent.yaml"))[0]
+	// The chart renders an argument as it stands, as an element of a list.
+	argument, ok := at(values, "command", "extraArgs", 0).(string)
+	require.True(t, ok)
+	var rendered []string
+	require.NoError(t, yaml.Unmarshal([]byte("- "+argument), &rendered))
+	assert.Equal(t, []string{instanceArgument + "$(NODE_NAME)"}, rendered)
+
+	config := filepath.Join(harness.Root(t), "configs", "agent.yaml")
+	assert.NoError(t, harness.Validate(t, harness.Binary(t, "pitwall"), config, strings.TrimPrefix(instanceArgument, "--config=")+"node-7"))
 }

@@ -164,7 +164,9 @@ func TestPodsAgreeOnUserPortsAndProbes(t *testing.T) {
 					}
 					assertMounted(t, container, env["PITWALL_STATE_DIR"])
 					assertMounted(t, container, "/etc/pitwall")
-					assert.Equal(t, []any{"--config", "/etc/pitwall/config.yaml"}, container["args"])
+					args, _ := container["args"].([]any)
+					require.GreaterOrEqual(t, len(args), 2)
+					assert.Equal(t, []any{"--config", "/etc/pitwall/config.yaml"}, args[:2])
 				})
 			}
 		}
@@ -350,6 +352,7 @@ func TestUnitsAreValid(t *testing.T) {
 
 func TestUnitsStopWhatTheyStart(t *testing.T) {
 	collector, supervisor := read(t, "systemd", "pitwall.service"), read(t, "systemd", "pitwall-supervisor.service")
+	assert.Contains(t, collector, "\nExecStart=/usr/bin/pitwall --config ${PITWALL_CONFIG} \""+instanceArgument+"%H\"\n")
 	for _, unit := range []string{collector, supervisor} {
 		assert.Contains(t, unit, "\nKillMode=mixed\n")
 		assert.Contains(t, unit, "\nUser=pitwall\n")

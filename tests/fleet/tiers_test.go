@@ -29,7 +29,8 @@ import (
 	"github.com/pitwall-io/pitwall/tests/harness"
 )
 
-// collector is a process that runs one of the configurations we ship, may be killed and come back to its state.
+// collector is a process that runs one of the configurations we ship, under a name that lasts as the manifests have it. It may be killed and
+// come back to its state.
 type collector struct {
 	t                         *testing.T
 	name, binary, config, dir string
@@ -65,7 +66,7 @@ func (c *collector) start() {
 	c.t.Helper()
 	c.lives++
 	c.process = harness.Start(c.t, harness.Options{
-		Binary: c.binary, Configs: []string{c.config}, Env: c.env, HealthURL: "http://" + c.health + "/health/status",
+		Binary: c.binary, Configs: []string{c.config, "yaml:service::telemetry::resource::service.instance.id: " + c.name}, Env: c.env, HealthURL: "http://" + c.health + "/health/status",
 		Log: filepath.Join(c.dir, fmt.Sprintf("%s-%d.log", c.name, c.lives)),
 	})
 }

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/tests/harness"
+)
+
+// A decider that was away for minutes has the counts of meanwhile in its book. What its detectors were told too late is nobody's fault: no
+// version fails, no budget burns, and nobody is called blind.
+func TestAbsenceOfTheDeciderIsNobodysFault(t *testing.T) {
+	const (
+		pace    = 200 * time.Millisecond
+		healthy = 1e-9 // two versions, and none fails more than the other
+	)
+	f := startFleet(t, time.Now().Add(-25*time.Minute))
+	f.send(2, 0, pace/5)
+	f.send(3, healthy, pace)
+	harness.Await(t, time.Minute, "what was sent is in the decider's book", f.booked)
+	f.decider.process.Kill()
+	f.send(4, healthy, pace)
+	f.decider.start()
+	f.send(3, healthy, pace)
+	harness.Await(t, time.Minute, "what was sent meanwhile is in the decider's book", f.booked)
+	require.Equal(t, f.shop.truth, f.decider.book())
+
+	answer, reason := gate(t, f.decider.api)
+	assert.NotEqual(t, "fail", answer, reason)
+	for about := range f.receiver.ids() {
+		kind, _, _ := strings.Cut(about, " ")
+		assert.Contains(t, []string{"optimization.canary.verdict", "optimization.outcome"}, kind, about)
+	}
+	assert.Empty(t, f.decided.told(), "an alert without a fault")
+}
