@@ -375,14 +375,23 @@ func (e *engine) world(urgent bool) loop.World {
 	return world
 }
 
-// consumeEvents looks for changes, and for statistics of other collectors.
+// consumeEvents looks for changes, and for statistics of other collectors. Where one request has those of several evaluations, it takes one
+// evaluation after the other: detectors have no room for what lies far ahead of event time.
 func (e *engine) consumeEvents(ctx context.Context, ld plog.Logs) {
 	clock := e.clock()
+	told := pcommon.Timestamp(0)
 	for _, rl := range ld.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, rec := range sl.LogRecords().All() {
 				switch name := rec.EventName(); {
 				case name == statisticsEvent:
+					at := rec.Timestamp()
+					if e.cfg.Decider && told != 0 && at > told {
+						e.consumed(ctx, told, false)
+					}
+					if _, believed := e.eventTime(at, clock); believed {
+						told = max(told, at)
+					}
 					e.mergeStatistics(ctx, rec, clock)
 					continue
 				case name == alertEvent && !e.cfg.Decider:

@@ -369,3 +369,33 @@ func TestBacklogAfterAnIdleStartIsToldStepByStep(t *testing.T) {
 	assert.GreaterOrEqual(t, len(told), slices-1, "evaluations of event time")
 	require.NoError(t, replica.Shutdown(t.Context()))
 }
+
+// What waited for the decider may come in one request: after an absence, or where an exporter makes batches.
+func TestDeciderTakesManyEvaluationsInOneRequest(t *testing.T) {
+	clock := &fakeClock{now: t0}
+	short := func(c *Config) { c.Canary.WarmUp = 10 * time.Second }
+	alone, decider := newMember(t, clock, nil, short), newMember(t, clock, nil, short)
+	replica := newMember(t, clock, nil, func(c *Config) { short(c); c.Decider = false })
+	r := rand.New(rand.NewPCG(3, 3))
+	for range 60 {
+		for _, td := range requests(r, clock.read()) {
+			require.NoError(t, replica.ConsumeTraces(t.Context(), td))
+			require.NoError(t, alone.ConsumeTraces(t.Context(), td))
+		}
+		clock.advance(10 * time.Second)
+	}
+	all := plog.NewLogs()
+	for _, ld := range replica.take() {
+		ld.ResourceLogs().MoveAndAppendTo(all.ResourceLogs())
+	}
+	require.NoError(t, decider.ConsumeLogs(t.Context(), all))
+	want, got := alone.verdict(t), decider.verdict(t)
+	require.NotNil(t, want)
+	require.NotNil(t, got)
+	assert.Equal(t, want.Result, got.Result)
+	assert.Equal(t, want.UpdatedAt, got.UpdatedAt)
+	assert.InDeltaMapValues(t, want.Evidence.Statistics, got.Evidence.Statistics, 1e-6)
+	for _, one := range []*member{alone, replica, decider} {
+		require.NoError(t, one.Shutdown(t.Context()))
+	}
+}
