@@ -27,6 +27,8 @@ type canaryAdapter struct {
 
 	// cpu is of those versions alone that are compared.
 	cpu *cpuTimes
+	// ahead and untimed count requests whose time cannot be used; the detector's lock guards them.
+	ahead, untimed uint64
 }
 
 var (
@@ -45,8 +47,14 @@ func newCanaryAdapter(s surroundings) detect.Detector {
 func (c *canaryAdapter) tick(time.Time) {
 	tracker := c.Lock()
 	lost := tracker.TakeLost()
+	lost[track.LossFuture] += c.ahead
+	untimed := c.untimed
+	c.ahead, c.untimed = 0, 0
 	c.Unlock()
 	reportLosses(c.telemetry, lost[:])
+	if untimed > 0 {
+		c.telemetry.OptimizerComparisonLosses.Add(context.Background(), int64(untimed), metric.WithAttributes(attribute.String("loss_reason", "no_time")))
+	}
 }
 
 func reportLosses(telemetry *metadata.TelemetryBuilder, lost []uint64) {
@@ -98,6 +106,15 @@ func usable(ts pcommon.Timestamp, limit int64) (int64, bool) {
 	return at, at > 0 && at <= limit
 }
 
+// refuse counts a request whose time is not usable; the tracker is locked.
+func (c *canaryAdapter) refuse(end int64) {
+	if end > 0 {
+		c.ahead++
+	} else {
+		c.untimed++
+	}
+}
+
 // duration is negative for a span that ends before it starts; it counts as the shortest there is.
 func duration(span ptrace.Span) time.Duration {
 	return time.Duration(span.EndTimestamp()) - time.Duration(span.StartTimestamp())
@@ -120,6 +137,7 @@ func (c *canaryAdapter) readTraces(td ptrace.Traces) {
 				}
 				end, ok := usable(span.EndTimestamp(), limit)
 				if !ok {
+					c.refuse(end)
 					continue
 				}
 				if arm == nil {

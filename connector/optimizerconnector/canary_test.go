@@ -263,3 +263,18 @@ func fleet(services, spansEach int, at time.Time) []ptrace.Traces {
 	}
 	return all
 }
+
+func TestRequestsWithoutAUsableTimeAreCounted(t *testing.T) {
+	clock := &fakeClock{now: t0}
+	m := newMember(t, clock, nil, func(*Config) {})
+	for _, td := range requests(rand.New(rand.NewPCG(1, 1)), t0.Add(time.Hour)) {
+		require.NoError(t, m.ConsumeTraces(t.Context(), td))
+	}
+	for _, td := range requests(rand.New(rand.NewPCG(1, 1)), t0) {
+		td.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).SetEndTimestamp(0)
+		require.NoError(t, m.ConsumeTraces(t.Context(), td))
+	}
+	m.engine.tick(t.Context())
+	assert.Equal(t, map[string]int64{"future": 120, "no_time": 120}, losses(t, m))
+	require.NoError(t, m.Shutdown(t.Context()))
+}

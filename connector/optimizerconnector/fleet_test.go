@@ -399,3 +399,65 @@ func TestDeciderTakesManyEvaluationsInOneRequest(t *testing.T) {
 		require.NoError(t, one.Shutdown(t.Context()))
 	}
 }
+
+// A clock that is ahead harms nothing, since time is that of the telemetry. To one that is behind the telemetry is of the future: what its
+// collector saw of it is left out and counted, and the verdict rests on what the others saw.
+func TestAReplicaWithAWrongClockChangesNoVerdict(t *testing.T) {
+	for name, tc := range map[string]struct {
+		off  time.Duration
+		lost int64
+	}{
+		"ahead":  {10 * time.Minute, 0},
+		"behind": {-10 * time.Minute, 60 * 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock, wrong := &fakeClock{now: t0}, &fakeClock{now: t0.Add(tc.off)}
+			short := func(c *Config) { c.Canary.WarmUp = 10 * time.Second }
+			decider := newMember(t, clock, nil, short)
+			replicas := []*member{
+				newMember(t, clock, nil, func(c *Config) { short(c); c.Decider = false }),
+				newMember(t, wrong, nil, func(c *Config) { short(c); c.Decider = false }),
+			}
+			r := rand.New(rand.NewPCG(3, 3))
+			for range 60 {
+				for i, td := range requests(r, clock.read()) {
+					require.NoError(t, replicas[i%2].ConsumeTraces(t.Context(), td))
+				}
+				for range 10 {
+					clock.advance(time.Second)
+					wrong.advance(time.Second)
+					for _, one := range replicas {
+						one.engine.tick(t.Context())
+						for _, ld := range one.take() {
+							require.NoError(t, decider.ConsumeLogs(t.Context(), ld))
+						}
+					}
+					decider.engine.tick(t.Context())
+				}
+			}
+			got := decider.verdict(t)
+			require.NotNil(t, got)
+			assert.Equal(t, signal.ResultFail, got.Result.Value)
+			assert.Equal(t, tc.lost, losses(t, replicas[1])["future"])
+			assert.Empty(t, losses(t, replicas[0]))
+			for _, one := range append(replicas, decider) {
+				require.NoError(t, one.Shutdown(t.Context()))
+			}
+		})
+	}
+}
+
+// losses are what a member left out of comparisons, by reason.
+func losses(t *testing.T, m *member) map[string]int64 {
+	t.Helper()
+	got, err := m.telemetry.GetMetric("otelcol_optimizer_comparison_losses")
+	if err != nil {
+		return nil
+	}
+	out := map[string]int64{}
+	for _, p := range got.Data.(metricdata.Sum[int64]).DataPoints {
+		v, _ := p.Attributes.Value(attribute.Key("loss_reason"))
+		out[v.AsString()] = p.Value
+	}
+	return out
+}
