@@ -4,6 +4,7 @@ package tailsamplingprocessor
 
 import (
 	"math"
+	"runtime"
 
 	"github.com/cespare/xxhash/v2"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -81,6 +82,8 @@ func (d *decoder) traces(w *sampling.Writer, shell []byte) (ptrace.Traces, bool)
 	var spans ptrace.SpanSlice
 	return td, w.Spans(
 		func(resource, scope, count int) bool {
+			// What comes in goes first.
+			runtime.Gosched()
 			spans = td.ResourceSpans().At(resource).ScopeSpans().At(scope).Spans()
 			spans.EnsureCapacity(count)
 			return true
