@@ -99,7 +99,7 @@ const instanceArgument = "--config=yaml:service::telemetry::resource::service.in
 func TestWhoeverCountsHasANameThatLastsAsLongAsItsState(t *testing.T) {
 	for file, name := range map[string]string{"agent.yaml": "NODE_NAME", "sidecar-pod.yaml": "POD_NAME"} {
 		container := collectors(podSpec(documents(t, read(t, "kubernetes", file))[0]))[0]
-		assert.Equal(t, instanceArgument+"$("+name+")", at(container, "args", 2), file)
+		assert.Equal(t, instanceArgument+"'$("+name+")'", at(container, "args", 2), file)
 		assert.Contains(t, environment(container), name, file)
 	}
 	values := documents(t, read(t, "helm", "values-agent.yaml"))[0]
@@ -108,8 +108,10 @@ func TestWhoeverCountsHasANameThatLastsAsLongAsItsState(t *testing.T) {
 	require.True(t, ok)
 	var rendered []string
 	require.NoError(t, yaml.Unmarshal([]byte("- "+argument), &rendered))
-	assert.Equal(t, []string{instanceArgument + "$(NODE_NAME)"}, rendered)
+	assert.Equal(t, []string{instanceArgument + "'$(NODE_NAME)'"}, rendered)
 
 	config := filepath.Join(harness.Root(t), "configs", "agent.yaml")
-	assert.NoError(t, harness.Validate(t, harness.Binary(t, "pitwall"), config, strings.TrimPrefix(instanceArgument, "--config=")+"node-7"))
+	for _, name := range []string{"'node-7'", "'1234'", "'no'"} { // the quotes keep a name from being a number or a truth
+		assert.NoError(t, harness.Validate(t, harness.Binary(t, "pitwall"), config, strings.TrimPrefix(instanceArgument, "--config=")+name))
+	}
 }

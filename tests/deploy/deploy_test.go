@@ -352,7 +352,7 @@ func TestUnitsAreValid(t *testing.T) {
 
 func TestUnitsStopWhatTheyStart(t *testing.T) {
 	collector, supervisor := read(t, "systemd", "pitwall.service"), read(t, "systemd", "pitwall-supervisor.service")
-	assert.Contains(t, collector, "\nExecStart=/usr/bin/pitwall --config ${PITWALL_CONFIG} \""+instanceArgument+"%H\"\n")
+	assert.Contains(t, collector, "\nExecStart=/usr/bin/pitwall --config ${PITWALL_CONFIG} \""+instanceArgument+"'%H'\"\n")
 	for _, unit := range []string{collector, supervisor} {
 		assert.Contains(t, unit, "\nKillMode=mixed\n")
 		assert.Contains(t, unit, "\nUser=pitwall\n")

@@ -3,6 +3,7 @@
 package fleet_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ func TestAbsenceOfTheDeciderIsNobodysFault(t *testing.T) {
 	harness.Await(t, time.Minute, "what was sent is in the decider's book", f.booked)
 	f.decider.process.Kill()
 	f.send(4, healthy, pace)
+	for _, gateway := range f.gateways {
+		assert.Equal(t, http.StatusOK, status(t, "http://"+gateway.health+"/health/status"), "a gateway is alive and ready without a decider")
+	}
 	f.decider.start()
 	f.send(3, healthy, pace)
 	harness.Await(t, time.Minute, "what was sent meanwhile is in the decider's book", f.booked)
@@ -38,4 +42,12 @@ func TestAbsenceOfTheDeciderIsNobodysFault(t *testing.T) {
 		assert.Contains(t, []string{"optimization.canary.verdict", "optimization.outcome"}, kind, about)
 	}
 	assert.Empty(t, f.decided.told(), "an alert without a fault")
+}
+
+func status(t *testing.T, url string) int {
+	t.Helper()
+	response, err := http.Get(url) //nolint:noctx // a loopback address in a test
+	require.NoError(t, err)
+	defer response.Body.Close()
+	return response.StatusCode
 }

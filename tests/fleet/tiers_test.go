@@ -66,7 +66,7 @@ func (c *collector) start() {
 	c.t.Helper()
 	c.lives++
 	c.process = harness.Start(c.t, harness.Options{
-		Binary: c.binary, Configs: []string{c.config, "yaml:service::telemetry::resource::service.instance.id: " + c.name}, Env: c.env, HealthURL: "http://" + c.health + "/health/status",
+		Binary: c.binary, Configs: []string{c.config, "yaml:service::telemetry::resource::service.instance.id: '" + c.name + "'"}, Env: c.env, HealthURL: "http://" + c.health + "/health/status",
 		Log: filepath.Join(c.dir, fmt.Sprintf("%s-%d.log", c.name, c.lives)),
 	})
 }
