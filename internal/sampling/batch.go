@@ -35,6 +35,8 @@ type Batch struct {
 	resource facts
 	// attributes are those of one span that somebody may ask for, linkFields and eventFields its links and events where they are wanted.
 	attributes, linkFields, eventFields [][]byte
+	// found is where the spans of one scope lie.
+	found []extent
 	// more has an entry for each span where details are wanted, and links the IDs that they link to.
 	more  []spanMore
 	links []TraceID
@@ -52,6 +54,9 @@ type spanRef struct {
 	place      idPlace
 	start, end uint64
 }
+
+// extent is where a message lies.
+type extent struct{ low, high int }
 
 // group is a run of spans of one trace under one resource and scope.
 type group struct {
@@ -251,6 +256,7 @@ func (l *leaf) matchesValue(v anyValue, resource bool) bool {
 
 func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program, conditions Conditions) error {
 	var scope, schema []byte
+	b.found = b.found[:0]
 	for pos := 0; pos < len(data); {
 		f, next := nextField(data, pos)
 		if next < 0 {
@@ -258,6 +264,8 @@ func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program,
 		}
 		pos = next
 		switch {
+		case f.num == fieldScopeSpansSpan && f.typ == wireBytes:
+			b.found = append(b.found, extent{next - len(f.data), next})
 		case f.num == fieldScopeSpansScope && f.typ == wireBytes:
 			scope = f.data
 		case f.num == fieldScopeSpansSchemaURL && f.typ == wireBytes:
@@ -269,16 +277,10 @@ func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program,
 	rs.context = int32(len(b.contexts))
 	b.contexts = append(b.contexts, contextBytes{rs.blobLow, rs.blobHigh, low, len(b.scratch), nil})
 	rs.scopeSize = fieldLen(len(scope))
-	span := 0
-	for pos := 0; pos < len(data); {
-		f, next := nextField(data, pos)
-		if f.num == fieldScopeSpansSpan && f.typ == wireBytes {
-			if err := b.parseSpan(base+next-len(f.data), f.data, rs, span, p, conditions); err != nil {
-				return err
-			}
-			span++
+	for i, at := range b.found {
+		if err := b.parseSpan(base+at.low, data[at.low:at.high], rs, i, p, conditions); err != nil {
+			return err
 		}
-		pos = next
 	}
 	return nil
 }

@@ -258,7 +258,7 @@ type Sealed struct {
 
 // roomy is the part of the memory limit below which segments are packed fast instead of tight: S2 takes a third of the time of zstd and
 // leaves a third more bytes.
-const roomy = 4
+const roomy = 2
 
 // The coders are shared: EncodeAll and DecodeAll are safe for concurrent use. Their options are constants, so no error can come of them.
 var (
@@ -274,7 +274,8 @@ func (s *Sealed) Compress(buf []byte) []byte {
 	} else {
 		buf = s2.Encode(buf[:cap(buf)], s.raw)
 	}
-	s.packed = append(make([]byte, 0, len(buf)), buf...)
+	s.packed = make([]byte, len(buf))
+	copy(s.packed, buf)
 	return buf
 }
 
