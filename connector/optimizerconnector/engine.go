@@ -59,6 +59,7 @@ type engine struct {
 	board    signal.Board
 	statuses []slo.StatusReader
 	next     consumer.Logs
+	opened   time.Time // by the clock
 	stop     chan struct{}
 	done     chan struct{}
 
@@ -143,7 +144,7 @@ func (e *engine) observeFill(value func(detect.Fill) int) metric.Int64Callback {
 
 // open finds the other components, restores the state and starts the clock.
 func (e *engine) open(ctx context.Context, host component.Host, next consumer.Logs) error {
-	e.next = next
+	e.next, e.opened = next, e.clock()
 	extensions := host.GetExtensions()
 	for _, id := range slices.SortedFunc(maps.Keys(extensions), func(a, b component.ID) int { return strings.Compare(a.String(), b.String()) }) {
 		if board, ok := extensions[id].(signal.Board); ok && e.board == nil {
@@ -454,7 +455,12 @@ func (e *engine) tick(ctx context.Context) {
 	// Before anything has come there is nothing to evaluate, and what comes may be of the past: a backlog, or a recording.
 	silent := e.seen
 	if !e.now.watermark.IsZero() {
-		silent = clock.Sub(e.now.readAt) >= silence
+		// What this collector did not hear while it was down is no silence: senders come back within moments of its start.
+		since := e.now.readAt
+		if since.Before(e.opened) {
+			since = e.opened
+		}
+		silent = clock.Sub(since) >= silence
 	}
 	e.mu.Unlock()
 	if silent {
