@@ -23,6 +23,8 @@ const (
 	perSidecar = 20
 	// failing is the share of the requests to the newer version that fail.
 	failing = 0.9
+	// pace is the time in which a slice passes.
+	pace = 500 * time.Millisecond
 )
 
 // shippedFleet runs the configurations that we ship: two sidecars count, each sends to a gateway of its own, and one collector decides.
@@ -71,6 +73,21 @@ func (f *shippedFleet) send(minutes int, rate float64, pause time.Duration) {
 	}
 }
 
+// fails reports whether the decider soon says that the newer version fails.
+func (f *shippedFleet) fails() bool {
+	return harness.Eventually(2*time.Second, func() bool {
+		answer, _ := gate(f.t, f.decider.api)
+		return answer == "fail"
+	})
+}
+
+// kill ends all of it.
+func (f *shippedFleet) kill() {
+	for _, c := range append(append([]*collector{f.decider}, f.gateways...), f.sidecars...) {
+		c.process.Kill()
+	}
+}
+
 // booked reports whether the decider's book has no less than was sent.
 func (f *shippedFleet) booked() bool {
 	book := f.decider.book()
@@ -85,23 +102,25 @@ func (f *shippedFleet) booked() bool {
 // One fault, split between two gateways, is said once and judged once, though the decider is killed in the middle of it, and a gateway
 // and a sidecar after that. The decider's book has every request once.
 func TestShippedFleetHasOneBookAndSaysAFaultOnce(t *testing.T) {
-	const pace = 400 * time.Millisecond
-	f := startFleet(t, time.Now().Add(-25*time.Minute))
-	f.send(6, 0, pace/5)
-	assert.Empty(t, f.receiver.ids(), "a signal without a fault")
-	f.send(3, failing, pace)
 	burn, verdict := "optimization.slo.burn checkout  availability", "optimization.canary.verdict checkout 2 "
-	fails := func() bool {
-		answer, _ := gate(t, f.decider.api)
-		return answer == "fail"
-	}
-	for range 6 { // a slow machine takes longer to see what it needs
-		if harness.Eventually(2*time.Second, fails) {
+	var f *shippedFleet
+	for range 3 { // counts that a busy machine brings too late are left out: then it is tried again
+		f = startFleet(t, time.Now().Add(-25*time.Minute))
+		f.send(6, 0, pace/5)
+		assert.Empty(t, f.receiver.ids(), "a signal without a fault")
+		f.send(3, failing, pace)
+		for range 6 {
+			if f.fails() {
+				break
+			}
+			f.send(1, failing, pace)
+		}
+		if f.fails() {
 			break
 		}
-		f.send(1, failing, pace)
+		f.kill()
 	}
-	require.True(t, fails(), "the decider has no verdict")
+	require.True(t, f.fails(), "the decider has no verdict")
 	harness.Await(t, time.Minute, "it is said that the budget burns", func() bool { return len(f.receiver.ids()[burn]) > 0 })
 	harness.Await(t, time.Minute, "what was sent is in the decider's book", f.booked)
 	require.Equal(t, f.shop.truth, f.decider.book())
@@ -126,7 +145,7 @@ func TestShippedFleetHasOneBookAndSaysAFaultOnce(t *testing.T) {
 	harness.Await(t, time.Minute, "what was sent without a gateway is in the decider's book", f.booked)
 	assert.InDelta(t, events(f.shop.truth)+doubled, events(f.decider.book()), 0, "the end of a gateway or a sidecar doubled something")
 
-	harness.Await(t, time.Minute, "the decider stands by its verdict", fails)
+	harness.Await(t, time.Minute, "the decider stands by its verdict", f.fails)
 	for _, gateway := range f.gateways {
 		answer, reason := gate(t, gateway.api)
 		assert.Equal(t, "inconclusive", answer)
