@@ -47,6 +47,9 @@ const victims = 64
 func (e *Engine) relieve(now time.Time, brought int, out *Outputs) {
 	if !e.over(e.settings.MemoryLimit - e.settings.MemoryLimit/spareMemory) {
 		e.owed = 0
+		if e.plan.idle++; e.plan.idle > stalePlan {
+			e.plan = plan{}
+		}
 		return
 	}
 	if e.owed += 2 * brought; e.owed >= victims {
@@ -94,7 +97,12 @@ type plan struct {
 	at    int
 	// rank is the most that those to go may be worth.
 	rank int
+	// idle counts the requests since it was of use.
+	idle int
 }
+
+// stalePlan is after how many requests a plan is given up, which may be all that keeps traces in memory that were decided otherwise.
+const stalePlan = 100
 
 // step is a trace to decide, or, with move, one to move out of the way of those.
 type step struct {
@@ -107,6 +115,7 @@ type step struct {
 // value, only some of them are moved.
 func (e *Engine) nextVictims(size int, places bool, readers *segmentReaders) []candidate {
 	group, moves := e.round.group[:0], max(16, size/4)
+	e.plan.idle = 0
 	for range 2 {
 		for p := &e.plan; p.at < len(p.steps) && len(group) < size; p.at++ {
 			s := p.steps[p.at]
