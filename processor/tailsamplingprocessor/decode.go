@@ -62,7 +62,7 @@ const (
 	listValues = 1
 )
 
-// deepest is how far values may be nested that decoder reads itself.
+// deepest is how far values may be nested that decoder and encoder take on themselves.
 const deepest = 16
 
 // decoder decodes kept spans into pdata, as pdata's own decoder would, but with a fraction of its allocations: lists are made in the size

@@ -43,19 +43,33 @@ const (
 )
 
 // encoder encodes requests as pdata does, but into memory that is used again, and without measuring everything first: the lengths of the
-// messages that hold spans are written with zeros to spare, which decoders accept. All other messages are the same to the byte.
-type encoder struct{ buf []byte }
+// messages that hold spans are written with zeros to spare, which decoders accept. All other messages are the same to the byte. What it does
+// not know, it leaves to pdata's: entities, and values nested so deep that making room for their lengths would take longer than measuring.
+type encoder struct {
+	buf []byte
+	// depth is how many values lie around the one being written; tooDeep is set where one was left out for that.
+	depth   int
+	tooDeep bool
+}
 
 // traces returns the request, encoded. The bytes are good until the next call.
 func (e *encoder) traces(td ptrace.Traces) ([]byte, error) {
-	e.buf = e.buf[:0]
+	if e.all(td) {
+		return e.buf, nil
+	}
+	data, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a request: %w", err)
+	}
+	return data, nil
+}
+
+// all tells whether it could encode all of the request.
+func (e *encoder) all(td ptrace.Traces) bool {
+	e.buf, e.tooDeep = e.buf[:0], false
 	for _, rs := range td.ResourceSpans().All() {
-		if entity.ResourceEntityRefs(rs.Resource()).Len() > 0 {
-			data, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
-			if err != nil {
-				return nil, fmt.Errorf("encoding a request: %w", err)
-			}
-			return data, nil
+		if e.tooDeep || entity.ResourceEntityRefs(rs.Resource()).Len() > 0 {
+			return false
 		}
 		at := e.open(tracesResourceSpans)
 		e.resource(rs.Resource())
@@ -71,7 +85,7 @@ func (e *encoder) traces(td ptrace.Traces) ([]byte, error) {
 		e.text(resourceSpansSchemaURL, rs.SchemaUrl())
 		e.close(at)
 	}
-	return e.buf, nil
+	return !e.tooDeep
 }
 
 // longLength is how many bytes the length of a message takes that is not known beforehand: enough for what a request can be.
@@ -167,21 +181,17 @@ func (e *encoder) scope(s pcommon.InstrumentationScope) {
 	e.end(at, 1)
 }
 
-func (e *encoder) traceID(num byte, id pcommon.TraceID) {
-	if id.IsEmpty() {
-		e.buf = append(e.buf, num<<3|bytesType, 0)
-		return
+// id writes an ID, or, as pdata does for one that is empty, a field of no length.
+func (e *encoder) id(num byte, id []byte, empty bool) {
+	if empty {
+		id = nil
 	}
-	e.buf = append(append(e.buf, num<<3|bytesType, byte(len(id))), id[:]...)
+	e.buf = append(append(e.buf, num<<3|bytesType, byte(len(id))), id...)
 }
 
-func (e *encoder) spanID(num byte, id pcommon.SpanID) {
-	if id.IsEmpty() {
-		e.buf = append(e.buf, num<<3|bytesType, 0)
-		return
-	}
-	e.buf = append(append(e.buf, num<<3|bytesType, byte(len(id))), id[:]...)
-}
+func (e *encoder) traceID(num byte, id pcommon.TraceID) { e.id(num, id[:], id.IsEmpty()) }
+
+func (e *encoder) spanID(num byte, id pcommon.SpanID) { e.id(num, id[:], id.IsEmpty()) }
 
 // flags takes the number of a field, whose tag may take two bytes.
 func (e *encoder) flags(num int, v uint32) {
@@ -274,18 +284,8 @@ func (e *encoder) value(v pcommon.Value) {
 		e.uvarint(uint64(v.Int()))
 	case pcommon.ValueTypeDouble:
 		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, valueDouble<<3|fixed64Type), math.Float64bits(v.Double()))
-	case pcommon.ValueTypeSlice:
-		at := e.begin(valueArray, 1)
-		for _, item := range v.Slice().All() {
-			in := e.begin(listValues, 1)
-			e.value(item)
-			e.end(in, 1)
-		}
-		e.end(at, 1)
-	case pcommon.ValueTypeMap:
-		at := e.begin(valueMap, 1)
-		e.attributes(listValues, v.Map())
-		e.end(at, 1)
+	case pcommon.ValueTypeSlice, pcommon.ValueTypeMap:
+		e.nested(v)
 	case pcommon.ValueTypeBytes:
 		e.buf = append(e.buf, valueBytes<<3|bytesType)
 		e.uvarint(uint64(v.Bytes().Len()))
@@ -293,4 +293,27 @@ func (e *encoder) value(v pcommon.Value) {
 			e.buf = append(e.buf, b)
 		}
 	}
+}
+
+// nested writes a list or map, unless it lies too deep.
+func (e *encoder) nested(v pcommon.Value) {
+	if e.depth == deepest || e.tooDeep {
+		e.tooDeep = true
+		return
+	}
+	e.depth++
+	defer func() { e.depth-- }()
+	if v.Type() == pcommon.ValueTypeMap {
+		at := e.begin(valueMap, 1)
+		e.attributes(listValues, v.Map())
+		e.end(at, 1)
+		return
+	}
+	at := e.begin(valueArray, 1)
+	for _, item := range v.Slice().All() {
+		in := e.begin(listValues, 1)
+		e.value(item)
+		e.end(in, 1)
+	}
+	e.end(at, 1)
 }

@@ -90,6 +90,34 @@ func TestEntitiesOfResourcesStay(t *testing.T) {
 	assert.Equal(t, "service", refs.At(0).Type())
 }
 
+// Making room for the length of each of a million values in turn would take minutes.
+func TestValuesDeepDownAreLeftToPdata(t *testing.T) {
+	m := ptrace.ProtoMarshaler{}
+	for depth, own := range map[int]bool{deepest: true, deepest + 1: false, 100_000: false} {
+		td, span := oneSpan()
+		v := span.Attributes().PutEmpty("deep")
+		for range depth {
+			v = v.SetEmptySlice().AppendEmpty()
+		}
+		v.SetStr("bottom")
+		var e encoder
+		require.Equal(t, own, e.all(td))
+		assert.Less(t, len(e.buf), 1000, "it stops on the way down")
+		assert.Zero(t, e.depth)
+		got, err := e.traces(td)
+		require.NoError(t, err)
+		want, err := m.MarshalTraces(td)
+		require.NoError(t, err)
+		if own {
+			again, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(got)
+			require.NoError(t, err)
+			got, err = m.MarshalTraces(again)
+			require.NoError(t, err)
+		}
+		assert.Equal(t, want, got)
+	}
+}
+
 func TestEncodingAllocatesNothing(t *testing.T) {
 	td, span := oneSpan()
 	randomSpan(rand.New(rand.NewPCG(9, 10)), span)

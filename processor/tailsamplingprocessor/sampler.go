@@ -60,7 +60,7 @@ type sampler struct {
 	shared *shared
 	groups *groups
 
-	// mu guards engine and freed. freed is closed, and made anew, whenever traces have been decided.
+	// mu guards engine and freed. With block_on_overflow, freed is closed, and made anew, whenever traces have been decided.
 	mu     sync.Mutex
 	engine *sampling.Engine
 	freed  chan struct{}
@@ -353,8 +353,10 @@ func (s *sampler) decide(step func(*sampling.Outputs) bool) {
 	for more := true; more; {
 		s.mu.Lock()
 		more = step(&out)
-		close(s.freed)
-		s.freed = make(chan struct{})
+		if s.cfg.BlockOnOverflow {
+			close(s.freed)
+			s.freed = make(chan struct{})
+		}
 		s.mu.Unlock()
 		if !more || out.Bytes() >= maxRequest {
 			s.out.send(&out)
