@@ -7,6 +7,8 @@ import (
 	"errors"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // errMalformed is what a request that is not OTLP protobuf gets.
@@ -100,7 +102,7 @@ func (b *Batch) Parse(data []byte, p *Program, conditions Conditions) error {
 		if next < 0 {
 			return errMalformed
 		}
-		if f.num == fieldTracesResourceSpans && f.typ == wireBytes {
+		if f.num == otlpwire.TracesResourceSpans && f.typ == otlpwire.Bytes {
 			if p.splitResources {
 				clear(b.index)
 				b.first, b.last = b.count, -1
@@ -150,14 +152,14 @@ func (b *Batch) parseResource(base int, data []byte, index int, p *Program, cond
 		}
 		pos = next
 		switch {
-		case f.num == fieldResourceSpansResource && f.typ == wireBytes:
+		case f.num == otlpwire.ResourceSpansResource && f.typ == otlpwire.Bytes:
 			resource = f.data
-		case f.num == fieldResourceSpansSchemaURL && f.typ == wireBytes:
+		case f.num == otlpwire.ResourceSpansSchemaURL && f.typ == otlpwire.Bytes:
 			schema = f.data
 		}
 	}
 	rs := resourceScope{resource: index, resourceSize: fieldLen(len(resource)), blobLow: len(b.scratch)}
-	b.scratch = appendBlob(b.scratch, fieldResourceSpansResource, fieldResourceSpansSchemaURL, resource, schema)
+	b.scratch = appendBlob(b.scratch, otlpwire.ResourceSpansResource, otlpwire.ResourceSpansSchemaURL, resource, schema)
 	rs.blobHigh = len(b.scratch)
 	b.resource.reset()
 	if err := b.readResource(resource, &rs, p); err != nil {
@@ -165,7 +167,7 @@ func (b *Batch) parseResource(base int, data []byte, index int, p *Program, cond
 	}
 	for pos := 0; pos < len(data); {
 		f, next := nextField(data, pos)
-		if f.num == fieldResourceSpansScope && f.typ == wireBytes {
+		if f.num == otlpwire.ResourceSpansScope && f.typ == otlpwire.Bytes {
 			if err := b.parseScope(base+next-len(f.data), f.data, &rs, p, conditions); err != nil {
 				return err
 			}
@@ -193,7 +195,7 @@ func (b *Batch) readResource(resource []byte, rs *resourceScope, p *Program) err
 			return errMalformed
 		}
 		pos = next
-		if f.num != fieldResourceAttributes || f.typ != wireBytes {
+		if f.num != otlpwire.ResourceAttributes || f.typ != otlpwire.Bytes {
 			continue
 		}
 		key, value := attribute(f.data)
@@ -264,16 +266,16 @@ func (b *Batch) parseScope(base int, data []byte, rs *resourceScope, p *Program,
 		}
 		pos = next
 		switch {
-		case f.num == fieldScopeSpansSpan && f.typ == wireBytes:
+		case f.num == otlpwire.ScopeSpansSpan && f.typ == otlpwire.Bytes:
 			b.found = append(b.found, extent{next - len(f.data), next})
-		case f.num == fieldScopeSpansScope && f.typ == wireBytes:
+		case f.num == otlpwire.ScopeSpansScope && f.typ == otlpwire.Bytes:
 			scope = f.data
-		case f.num == fieldScopeSpansSchemaURL && f.typ == wireBytes:
+		case f.num == otlpwire.ScopeSpansSchemaURL && f.typ == otlpwire.Bytes:
 			schema = f.data
 		}
 	}
 	low := len(b.scratch)
-	b.scratch = appendBlob(b.scratch, fieldScopeSpansScope, fieldScopeSpansSchemaURL, scope, schema)
+	b.scratch = appendBlob(b.scratch, otlpwire.ScopeSpansScope, otlpwire.ScopeSpansSchemaURL, scope, schema)
 	rs.context = int32(len(b.contexts))
 	b.contexts = append(b.contexts, contextBytes{rs.blobLow, rs.blobHigh, low, len(b.scratch), nil})
 	rs.scopeSize = fieldLen(len(scope))

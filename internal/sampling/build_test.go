@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 var origin = time.Unix(1_700_000_000, 0)
@@ -37,42 +39,42 @@ func idOf(n uint64) (id TraceID) {
 }
 
 func stringAttribute(key, value string) []byte {
-	return appendBytesField(appendBytesField(nil, fieldKeyValueKey, []byte(key)), fieldKeyValueValue,
-		appendBytesField(nil, fieldAnyString, []byte(value)))
+	return appendBytesField(appendBytesField(nil, otlpwire.KeyValueKey, []byte(key)), otlpwire.KeyValueValue,
+		appendBytesField(nil, otlpwire.AnyString, []byte(value)))
 }
 
 func (s *testSpan) encode() []byte {
-	b := appendBytesField(nil, fieldSpanTraceID, s.id[:])
+	b := appendBytesField(nil, otlpwire.SpanTraceID, s.id[:])
 	if s.span > 0 {
-		b = appendBytesField(b, fieldSpanID, []byte{s.span, 0, 0, 0, 0, 0, 0, 1})
+		b = appendBytesField(b, otlpwire.SpanID, []byte{s.span, 0, 0, 0, 0, 0, 0, 1})
 	} else {
-		b = appendBytesField(b, fieldSpanID, s.id[8:])
+		b = appendBytesField(b, otlpwire.SpanID, s.id[8:])
 	}
 	if s.parent > 0 {
-		b = appendBytesField(b, fieldSpanParentID, []byte{s.parent, 0, 0, 0, 0, 0, 0, 1})
+		b = appendBytesField(b, otlpwire.SpanParentID, []byte{s.parent, 0, 0, 0, 0, 0, 0, 1})
 	}
 	if s.link > 0 {
 		link := idOf(s.link)
-		b = appendBytesField(b, fieldSpanLinks, appendBytesField(nil, fieldLinkTraceID, link[:]))
+		b = appendBytesField(b, otlpwire.SpanLinks, appendBytesField(nil, otlpwire.LinkTraceID, link[:]))
 	}
 	if s.state != "" {
-		b = appendBytesField(b, fieldSpanTraceState, []byte(s.state))
+		b = appendBytesField(b, otlpwire.SpanTraceState, []byte(s.state))
 	}
 	if s.child {
-		b = appendBytesField(b, fieldSpanParentID, []byte{1, 2, 3, 4, 5, 6, 7, 8})
+		b = appendBytesField(b, otlpwire.SpanParentID, []byte{1, 2, 3, 4, 5, 6, 7, 8})
 	}
-	b = appendBytesField(b, fieldSpanName, []byte(s.name))
-	b = binary.LittleEndian.AppendUint64(append(b, fieldSpanStart<<3|wireFixed64), s.start)
-	b = binary.LittleEndian.AppendUint64(append(b, fieldSpanEnd<<3|wireFixed64), s.end)
+	b = appendBytesField(b, otlpwire.SpanName, []byte(s.name))
+	b = binary.LittleEndian.AppendUint64(append(b, otlpwire.SpanStart<<3|otlpwire.Fixed64), s.start)
+	b = binary.LittleEndian.AppendUint64(append(b, otlpwire.SpanEnd<<3|otlpwire.Fixed64), s.end)
 	if s.bad {
-		yes := appendBytesField(nil, fieldKeyValueKey, []byte("slo.bad"))
-		yes = appendBytesField(yes, fieldKeyValueValue, []byte{fieldAnyBool<<3 | wireVarint, 1})
-		b = appendBytesField(b, fieldSpanAttributes, yes)
+		yes := appendBytesField(nil, otlpwire.KeyValueKey, []byte("slo.bad"))
+		yes = appendBytesField(yes, otlpwire.KeyValueValue, []byte{otlpwire.AnyBool<<3 | otlpwire.Varint, 1})
+		b = appendBytesField(b, otlpwire.SpanAttributes, yes)
 	}
 	if s.variant != "" {
-		event := appendBytesField(nil, fieldEventAttributes, stringAttribute("feature_flag.key", "checkout-v2"))
-		event = appendBytesField(event, fieldEventAttributes, stringAttribute("feature_flag.result.variant", s.variant))
-		b = appendBytesField(b, fieldSpanEvents, event)
+		event := appendBytesField(nil, otlpwire.EventAttributes, stringAttribute("feature_flag.key", "checkout-v2"))
+		event = appendBytesField(event, otlpwire.EventAttributes, stringAttribute("feature_flag.result.variant", s.variant))
+		b = appendBytesField(b, otlpwire.SpanEvents, event)
 	}
 	if s.payload > 0 {
 		value := make([]byte, s.payload)
@@ -80,10 +82,10 @@ func (s *testSpan) encode() []byte {
 			// Noise does not compress.
 			value[i] = byte(mix(uint64(i)*31 + binary.BigEndian.Uint64(s.id[:8])))
 		}
-		b = appendBytesField(b, fieldSpanAttributes, stringAttribute("payload", string(value)))
+		b = appendBytesField(b, otlpwire.SpanAttributes, stringAttribute("payload", string(value)))
 	}
 	if s.failed {
-		b = appendBytesField(b, fieldSpanStatus, []byte{fieldStatusCode<<3 | wireVarint, 2})
+		b = appendBytesField(b, otlpwire.SpanStatus, []byte{otlpwire.StatusCode<<3 | otlpwire.Varint, 2})
 	}
 	return b
 }
@@ -92,13 +94,13 @@ func (s *testSpan) encode() []byte {
 func encodeRequest(spans ...testSpan) (data []byte) {
 	for i := range spans {
 		s := &spans[i]
-		resource := appendBytesField(nil, fieldResourceAttributes, stringAttribute("service.name", s.service))
+		resource := appendBytesField(nil, otlpwire.ResourceAttributes, stringAttribute("service.name", s.service))
 		if s.version != "" {
-			resource = appendBytesField(resource, fieldResourceAttributes, stringAttribute("service.version", s.version))
+			resource = appendBytesField(resource, otlpwire.ResourceAttributes, stringAttribute("service.version", s.version))
 		}
-		scope := appendBytesField(appendBytesField(nil, fieldScopeSpansScope, nil), fieldScopeSpansSpan, s.encode())
-		data = appendBytesField(data, fieldTracesResourceSpans,
-			appendBytesField(appendBytesField(nil, fieldResourceSpansResource, resource), fieldResourceSpansScope, scope))
+		scope := appendBytesField(appendBytesField(nil, otlpwire.ScopeSpansScope, nil), otlpwire.ScopeSpansSpan, s.encode())
+		data = appendBytesField(data, otlpwire.TracesResourceSpans,
+			appendBytesField(appendBytesField(nil, otlpwire.ResourceSpansResource, resource), otlpwire.ResourceSpansScope, scope))
 	}
 	return data
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // details are what only some configurations need to know of a waiting trace.
@@ -58,7 +60,7 @@ func (b *Batch) noteMore(s *spanFields, rs *resourceScope) {
 			if next < 0 {
 				break
 			}
-			if pos = next; f.num == fieldLinkTraceID && f.typ == wireBytes && len(f.data) == len(TraceID{}) {
+			if pos = next; f.num == otlpwire.LinkTraceID && f.typ == otlpwire.Bytes && len(f.data) == len(TraceID{}) {
 				b.links = append(b.links, TraceID(f.data))
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // errRecord is what a record that does not decode gets; only a defect could make one.
@@ -291,7 +293,7 @@ func (w *Writer) appendResource(dst []byte, i, number int, spans bool) []byte {
 			size += fieldLen(g.scopeSize(spans))
 		}
 	}
-	dst = append(dst, fieldTracesResourceSpans<<3|wireBytes)
+	dst = append(dst, otlpwire.TracesResourceSpans<<3|otlpwire.Bytes)
 	dst = binary.AppendUvarint(dst, uint64(size))
 	dst = append(dst, resource.data...)
 	for j := i; j < end; j++ {
@@ -299,7 +301,7 @@ func (w *Writer) appendResource(dst []byte, i, number int, spans bool) []byte {
 		if g.resource != number || g.count == 0 {
 			continue
 		}
-		dst = append(dst, fieldResourceSpansScope<<3|wireBytes)
+		dst = append(dst, otlpwire.ResourceSpansScope<<3|otlpwire.Bytes)
 		dst = binary.AppendUvarint(dst, uint64(g.scopeSize(spans)))
 		dst = append(dst, g.context.scope.data...)
 		if spans {
@@ -320,10 +322,10 @@ func (g *outGroup) scopeSize(spans bool) int {
 func (w *Writer) appendSpans(dst []byte, g *outGroup) []byte {
 	for i := g.first; i >= 0; i = w.spans[i].next {
 		s := &w.spans[i]
-		dst = append(dst, fieldScopeSpansSpan<<3|wireBytes)
+		dst = append(dst, otlpwire.ScopeSpansSpan<<3|otlpwire.Bytes)
 		dst = binary.AppendUvarint(dst, uint64(s.size()))
 		if s.stripped {
-			dst = append(dst, fieldSpanTraceID<<3|wireBytes, 16)
+			dst = append(dst, otlpwire.SpanTraceID<<3|otlpwire.Bytes, 16)
 			dst = append(dst, s.id[:]...)
 		}
 		dst = append(dst, s.data...)

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // spanFields is what one pass over a span collects.
@@ -64,15 +66,15 @@ func (b *Batch) parseSpan(base int, data []byte, rs *resourceScope, index int, p
 
 // The tags of fields that most spans have, as encoders write them.
 const (
-	tagTraceID    = fieldSpanTraceID<<3 | wireBytes
-	tagSpanID     = fieldSpanID<<3 | wireBytes
-	tagParentID   = fieldSpanParentID<<3 | wireBytes
-	tagName       = fieldSpanName<<3 | wireBytes
-	tagKind       = fieldSpanKind<<3 | wireVarint
-	tagStart      = fieldSpanStart<<3 | wireFixed64
-	tagEnd        = fieldSpanEnd<<3 | wireFixed64
-	tagAttributes = fieldSpanAttributes<<3 | wireBytes
-	tagStatus     = fieldSpanStatus<<3 | wireBytes
+	tagTraceID    = otlpwire.SpanTraceID<<3 | otlpwire.Bytes
+	tagSpanID     = otlpwire.SpanID<<3 | otlpwire.Bytes
+	tagParentID   = otlpwire.SpanParentID<<3 | otlpwire.Bytes
+	tagName       = otlpwire.SpanName<<3 | otlpwire.Bytes
+	tagKind       = otlpwire.SpanKind<<3 | otlpwire.Varint
+	tagStart      = otlpwire.SpanStart<<3 | otlpwire.Fixed64
+	tagEnd        = otlpwire.SpanEnd<<3 | otlpwire.Fixed64
+	tagAttributes = otlpwire.SpanAttributes<<3 | otlpwire.Bytes
+	tagStatus     = otlpwire.SpanStatus<<3 | otlpwire.Bytes
 )
 
 // readFields notes where the fields of a span lie, and the attributes that somebody may ask for: they can only be looked at once the trace
@@ -90,13 +92,13 @@ func (b *Batch) readFields(data []byte, s *spanFields, p *Program) bool {
 			return false
 		}
 		switch {
-		case f.num == fieldSpanAttributes:
+		case f.num == otlpwire.SpanAttributes:
 			b.attributes = append(b.attributes, f.data)
-		case f.num == fieldSpanTraceID && f.typ == wireBytes && len(f.data) == 16:
+		case f.num == otlpwire.SpanTraceID && f.typ == otlpwire.Bytes && len(f.data) == 16:
 			s.id, s.idAt, s.idEnd = f.data, pos, next
-		case f.num == fieldSpanLinks && p.needsLinks:
+		case f.num == otlpwire.SpanLinks && p.needsLinks:
 			b.linkFields = append(b.linkFields, f.data)
-		case f.num == fieldSpanEvents && p.needsVersions:
+		case f.num == otlpwire.SpanEvents && p.needsVersions:
 			b.eventFields = append(b.eventFields, f.data)
 		default:
 			s.take(&f)
@@ -162,23 +164,23 @@ func (b *Batch) readShort(data []byte, pos int, s *spanFields, asked bool) int {
 
 func (s *spanFields) take(f *field) {
 	switch f.num {
-	case fieldSpanTraceState:
+	case otlpwire.SpanTraceState:
 		s.state = f.data
-	case fieldSpanID:
+	case otlpwire.SpanID:
 		s.spanID = f.data
-	case fieldSpanParentID:
+	case otlpwire.SpanParentID:
 		s.hasParent, s.parentID = len(f.data) > 0, f.data
-	case fieldSpanName:
+	case otlpwire.SpanName:
 		s.name = f.data
-	case fieldSpanKind:
+	case otlpwire.SpanKind:
 		s.kind = f.number
-	case fieldSpanStart:
+	case otlpwire.SpanStart:
 		s.start = f.number
-	case fieldSpanEnd:
+	case otlpwire.SpanEnd:
 		s.end = f.number
-	case fieldSpanFlags:
+	case otlpwire.SpanFlags:
 		s.flags = f.number
-	case fieldSpanStatus:
+	case otlpwire.SpanStatus:
 		s.status = statusCode(f.data)
 	}
 }
@@ -209,7 +211,7 @@ func statusCode(status []byte) uint64 {
 		if next < 0 {
 			return 0
 		}
-		if pos = next; f.num == fieldStatusCode {
+		if pos = next; f.num == otlpwire.StatusCode {
 			return f.number
 		}
 	}

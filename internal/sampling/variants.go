@@ -2,7 +2,11 @@
 
 package sampling
 
-import "github.com/cespare/xxhash/v2"
+import (
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
+)
 
 // readVariants notes the variants of feature flags that a span, or one of its events, says it went by.
 func (f *fragment) readVariants(attributes, events [][]byte) {
@@ -15,7 +19,7 @@ func (f *fragment) readVariants(attributes, events [][]byte) {
 			if next < 0 {
 				break
 			}
-			if pos = next; e.num == fieldEventAttributes && e.typ == wireBytes && len(found) < len(list) {
+			if pos = next; e.num == otlpwire.EventAttributes && e.typ == otlpwire.Bytes && len(found) < len(list) {
 				found = append(found, e.data)
 			}
 		}

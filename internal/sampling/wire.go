@@ -5,55 +5,8 @@ package sampling
 import (
 	"encoding/binary"
 	"math/bits"
-)
 
-// Wire types of the protobuf encoding.
-const (
-	wireVarint  = 0
-	wireFixed64 = 1
-	wireBytes   = 2
-	wireFixed32 = 5
-)
-
-// Field numbers of OTLP messages that the engine reads.
-const (
-	fieldTracesResourceSpans = 1
-
-	fieldResourceSpansResource  = 1
-	fieldResourceSpansScope     = 2
-	fieldResourceSpansSchemaURL = 3
-
-	fieldScopeSpansScope     = 1
-	fieldScopeSpansSpan      = 2
-	fieldScopeSpansSchemaURL = 3
-
-	fieldResourceAttributes = 1
-
-	fieldSpanTraceID    = 1
-	fieldSpanTraceState = 3
-	fieldSpanID         = 2
-	fieldSpanParentID   = 4
-	fieldSpanName       = 5
-	fieldSpanKind       = 6
-	fieldSpanStart      = 7
-	fieldSpanEnd        = 8
-	fieldSpanAttributes = 9
-	fieldSpanEvents     = 11
-	fieldSpanLinks      = 13
-	fieldSpanStatus     = 15
-	fieldSpanFlags      = 16
-
-	fieldStatusCode = 3
-
-	fieldLinkTraceID     = 1
-	fieldEventAttributes = 3
-
-	fieldKeyValueKey   = 1
-	fieldKeyValueValue = 2
-
-	fieldAnyString = 1
-	fieldAnyBool   = 2
-	fieldAnyInt    = 3
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // field is one decoded protobuf field: number holds varints and fixed values, data the bytes of a length-delimited one.
@@ -69,14 +22,14 @@ func nextField(b []byte, pos int) (f field, next int) {
 	// The common cases: a small field number, and a length below 128 or a fixed number.
 	if pos+1 < len(b) && b[pos] < 0x80 {
 		switch tag, n := b[pos], b[pos+1]; {
-		case tag&7 == wireBytes && n < 0x80:
+		case tag&7 == otlpwire.Bytes && n < 0x80:
 			if end := pos + 2 + int(n); end <= len(b) {
-				f.num, f.typ, f.data = uint64(tag>>3), wireBytes, b[pos+2:end]
+				f.num, f.typ, f.data = uint64(tag>>3), otlpwire.Bytes, b[pos+2:end]
 				return f, end
 			}
 			return f, -1
-		case tag&7 == wireFixed64 && pos+9 <= len(b):
-			f.num, f.typ, f.number = uint64(tag>>3), wireFixed64, binary.LittleEndian.Uint64(b[pos+1:])
+		case tag&7 == otlpwire.Fixed64 && pos+9 <= len(b):
+			f.num, f.typ, f.number = uint64(tag>>3), otlpwire.Fixed64, binary.LittleEndian.Uint64(b[pos+1:])
 			return f, pos + 9
 		}
 	}
@@ -86,15 +39,15 @@ func nextField(b []byte, pos int) (f field, next int) {
 	}
 	f.num, f.typ = tag>>3, uint8(tag&7)
 	switch f.typ {
-	case wireVarint:
+	case otlpwire.Varint:
 		f.number, pos = uvarint(b, pos)
-	case wireFixed64:
+	case otlpwire.Fixed64:
 		if len(b)-pos < 8 {
 			return f, -1
 		}
 		f.number = binary.LittleEndian.Uint64(b[pos:])
 		pos += 8
-	case wireBytes:
+	case otlpwire.Bytes:
 		var n uint64
 		n, pos = uvarint(b, pos)
 		if pos < 0 || n > uint64(len(b)-pos) {
@@ -102,7 +55,7 @@ func nextField(b []byte, pos int) (f field, next int) {
 		}
 		f.data = b[pos : pos+int(n)]
 		pos += int(n)
-	case wireFixed32:
+	case otlpwire.Fixed32:
 		if len(b)-pos < 4 {
 			return f, -1
 		}
@@ -141,7 +94,7 @@ func fieldLen(n int) int {
 
 // appendBytesField appends a length-delimited field with a field number below 16.
 func appendBytesField(dst []byte, num uint8, data []byte) []byte {
-	dst = append(dst, num<<3|wireBytes)
+	dst = append(dst, num<<3|otlpwire.Bytes)
 	dst = binary.AppendUvarint(dst, uint64(len(data)))
 	return append(dst, data...)
 }
@@ -149,8 +102,8 @@ func appendBytesField(dst []byte, num uint8, data []byte) []byte {
 // attribute reads a KeyValue message. A malformed one yields an empty key.
 func attribute(kv []byte) (key, value []byte) {
 	// The common case: a short key, then a short value, and nothing else.
-	if len(kv) >= 4 && kv[0] == fieldKeyValueKey<<3|wireBytes && kv[1] < 0x80 {
-		if at := 2 + int(kv[1]); at+2 <= len(kv) && kv[at] == fieldKeyValueValue<<3|wireBytes && kv[at+1] < 0x80 && at+2+int(kv[at+1]) == len(kv) {
+	if len(kv) >= 4 && kv[0] == otlpwire.KeyValueKey<<3|otlpwire.Bytes && kv[1] < 0x80 {
+		if at := 2 + int(kv[1]); at+2 <= len(kv) && kv[at] == otlpwire.KeyValueValue<<3|otlpwire.Bytes && kv[at+1] < 0x80 && at+2+int(kv[at+1]) == len(kv) {
 			return kv[2:at], kv[at+2:]
 		}
 	}
@@ -160,13 +113,13 @@ func attribute(kv []byte) (key, value []byte) {
 			return nil, nil
 		}
 		pos = next
-		if f.typ != wireBytes {
+		if f.typ != otlpwire.Bytes {
 			continue
 		}
 		switch f.num {
-		case fieldKeyValueKey:
+		case otlpwire.KeyValueKey:
 			key = f.data
-		case fieldKeyValueValue:
+		case otlpwire.KeyValueValue:
 			value = f.data
 		}
 	}
@@ -195,7 +148,7 @@ func readAny(b []byte) (v anyValue) {
 
 // text is the string in the value, or nothing when it is of another kind.
 func (v anyValue) text() []byte {
-	if v.kind == fieldAnyString {
+	if v.kind == otlpwire.AnyString {
 		return v.str
 	}
 	return nil
@@ -203,7 +156,7 @@ func (v anyValue) text() []byte {
 
 // integer is the integer in the value, or zero when it is of another kind.
 func (v anyValue) integer() int64 {
-	if v.kind == fieldAnyInt {
+	if v.kind == otlpwire.AnyInt {
 		return int64(v.number)
 	}
 	return 0
@@ -211,5 +164,5 @@ func (v anyValue) integer() int64 {
 
 // truth is the boolean in the value, or false when it is of another kind.
 func (v anyValue) truth() bool {
-	return v.kind == fieldAnyBool && v.number != 0
+	return v.kind == otlpwire.AnyBool && v.number != 0
 }

@@ -11,55 +11,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 	"github.com/pitwall-io/pitwall/internal/sampling"
-)
-
-// Field numbers of the messages of opentelemetry/proto/trace/v1/trace.proto and common/v1/common.proto that make up a span.
-const (
-	spanTraceID           = 1
-	spanSpanID            = 2
-	spanTraceState        = 3
-	spanParentID          = 4
-	spanName              = 5
-	spanKind              = 6
-	spanStart             = 7
-	spanEnd               = 8
-	spanAttributes        = 9
-	spanDroppedAttributes = 10
-	spanEvents            = 11
-	spanDroppedEvents     = 12
-	spanLinks             = 13
-	spanDroppedLinks      = 14
-	spanStatus            = 15
-	spanFlags             = 16
-
-	eventTime              = 1
-	eventName              = 2
-	eventAttributes        = 3
-	eventDroppedAttributes = 4
-
-	linkTraceID           = 1
-	linkSpanID            = 2
-	linkTraceState        = 3
-	linkAttributes        = 4
-	linkDroppedAttributes = 5
-	linkFlags             = 6
-
-	statusMessage = 2
-	statusCode    = 3
-
-	pairKey   = 1
-	pairValue = 2
-
-	valueString = 1
-	valueBool   = 2
-	valueInt    = 3
-	valueDouble = 4
-	valueArray  = 5
-	valueMap    = 6
-	valueBytes  = 7
-
-	listValues = 1
 )
 
 // deepest is how far values may be nested that decoder and encoder take on themselves.
@@ -135,37 +88,37 @@ func (d *decoder) span(message []byte, span ptrace.Span) bool {
 	defer func() { d.pairs = d.pairs[:base] }()
 	return fields(message, func(num protowire.Number, number uint64, data []byte) bool {
 		switch num {
-		case spanTraceID:
+		case otlpwire.SpanTraceID:
 			return setTraceID(data, span.SetTraceID)
-		case spanSpanID:
+		case otlpwire.SpanID:
 			return setSpanID(data, span.SetSpanID)
-		case spanTraceState:
+		case otlpwire.SpanTraceState:
 			span.TraceState().FromRaw(d.texts.of(data))
-		case spanParentID:
+		case otlpwire.SpanParentID:
 			return setSpanID(data, span.SetParentSpanID)
-		case spanName:
+		case otlpwire.SpanName:
 			span.SetName(d.texts.of(data))
-		case spanKind:
+		case otlpwire.SpanKind:
 			span.SetKind(ptrace.SpanKind(int32(number)))
-		case spanStart:
+		case otlpwire.SpanStart:
 			span.SetStartTimestamp(pcommon.Timestamp(number))
-		case spanEnd:
+		case otlpwire.SpanEnd:
 			span.SetEndTimestamp(pcommon.Timestamp(number))
-		case spanAttributes:
+		case otlpwire.SpanAttributes:
 			d.pairs = append(d.pairs, data)
-		case spanDroppedAttributes:
+		case otlpwire.SpanDroppedAttributes:
 			span.SetDroppedAttributesCount(uint32(number))
-		case spanEvents:
+		case otlpwire.SpanEvents:
 			return d.event(data, span.Events().AppendEmpty())
-		case spanDroppedEvents:
+		case otlpwire.SpanDroppedEvents:
 			span.SetDroppedEventsCount(uint32(number))
-		case spanLinks:
+		case otlpwire.SpanLinks:
 			return d.link(data, span.Links().AppendEmpty())
-		case spanDroppedLinks:
+		case otlpwire.SpanDroppedLinks:
 			span.SetDroppedLinksCount(uint32(number))
-		case spanStatus:
+		case otlpwire.SpanStatus:
 			return d.status(data, span.Status())
-		case spanFlags:
+		case otlpwire.SpanFlags:
 			span.SetFlags(uint32(number))
 		default:
 			return false
@@ -203,13 +156,13 @@ func (d *decoder) event(message []byte, event ptrace.SpanEvent) bool {
 	defer func() { d.pairs = d.pairs[:base] }()
 	return fields(message, func(num protowire.Number, number uint64, data []byte) bool {
 		switch num {
-		case eventTime:
+		case otlpwire.EventTime:
 			event.SetTimestamp(pcommon.Timestamp(number))
-		case eventName:
+		case otlpwire.EventName:
 			event.SetName(d.texts.of(data))
-		case eventAttributes:
+		case otlpwire.EventAttributes:
 			d.pairs = append(d.pairs, data)
-		case eventDroppedAttributes:
+		case otlpwire.EventDroppedAttributes:
 			event.SetDroppedAttributesCount(uint32(number))
 		default:
 			return false
@@ -223,17 +176,17 @@ func (d *decoder) link(message []byte, link ptrace.SpanLink) bool {
 	defer func() { d.pairs = d.pairs[:base] }()
 	return fields(message, func(num protowire.Number, number uint64, data []byte) bool {
 		switch num {
-		case linkTraceID:
+		case otlpwire.LinkTraceID:
 			return setTraceID(data, link.SetTraceID)
-		case linkSpanID:
+		case otlpwire.LinkSpanID:
 			return setSpanID(data, link.SetSpanID)
-		case linkTraceState:
+		case otlpwire.LinkTraceState:
 			link.TraceState().FromRaw(d.texts.of(data))
-		case linkAttributes:
+		case otlpwire.LinkAttributes:
 			d.pairs = append(d.pairs, data)
-		case linkDroppedAttributes:
+		case otlpwire.LinkDroppedAttributes:
 			link.SetDroppedAttributesCount(uint32(number))
-		case linkFlags:
+		case otlpwire.LinkFlags:
 			link.SetFlags(uint32(number))
 		default:
 			return false
@@ -245,9 +198,9 @@ func (d *decoder) link(message []byte, link ptrace.SpanLink) bool {
 func (d *decoder) status(message []byte, status ptrace.Status) bool {
 	return fields(message, func(num protowire.Number, number uint64, data []byte) bool {
 		switch num {
-		case statusMessage:
+		case otlpwire.StatusMessage:
 			status.SetMessage(d.texts.of(data))
-		case statusCode:
+		case otlpwire.StatusCode:
 			status.SetCode(ptrace.StatusCode(int32(number)))
 		default:
 			return false
@@ -271,9 +224,9 @@ func (d *decoder) pairsInto(base int, m pcommon.Map, depth int) bool {
 		var key, value []byte
 		ok := fields(d.pairs[i], func(num protowire.Number, _ uint64, data []byte) bool {
 			switch num {
-			case pairKey:
+			case otlpwire.KeyValueKey:
 				key = data
-			case pairValue:
+			case otlpwire.KeyValueValue:
 				// A second value would have to be merged into the first.
 				again := value != nil
 				value = data
@@ -293,19 +246,19 @@ func (d *decoder) pairsInto(base int, m pcommon.Map, depth int) bool {
 func (d *decoder) value(message []byte, value pcommon.Value, depth int) bool {
 	return fields(message, func(num protowire.Number, number uint64, data []byte) bool {
 		switch num {
-		case valueString:
+		case otlpwire.AnyString:
 			value.SetStr(d.texts.of(data))
-		case valueBool:
+		case otlpwire.AnyBool:
 			value.SetBool(protowire.DecodeBool(number))
-		case valueInt:
+		case otlpwire.AnyInt:
 			value.SetInt(int64(number))
-		case valueDouble:
+		case otlpwire.AnyDouble:
 			value.SetDouble(math.Float64frombits(number))
-		case valueArray:
+		case otlpwire.AnyArray:
 			return depth < deepest && d.list(data, value.SetEmptySlice(), depth+1)
-		case valueMap:
+		case otlpwire.AnyMap:
 			return depth < deepest && d.pairsOf(data, value.SetEmptyMap(), depth+1)
-		case valueBytes:
+		case otlpwire.AnyBytes:
 			value.SetEmptyBytes().FromRaw(data)
 		default:
 			return false
@@ -316,7 +269,7 @@ func (d *decoder) value(message []byte, value pcommon.Value, depth int) bool {
 
 func (d *decoder) list(message []byte, list pcommon.Slice, depth int) bool {
 	return fields(message, func(num protowire.Number, _ uint64, data []byte) bool {
-		return num == listValues && d.value(data, list.AppendEmpty(), depth)
+		return num == otlpwire.ListValues && d.value(data, list.AppendEmpty(), depth)
 	})
 }
 
@@ -325,7 +278,7 @@ func (d *decoder) pairsOf(message []byte, m pcommon.Map, depth int) bool {
 	defer func() { d.pairs = d.pairs[:base] }()
 	return fields(message, func(num protowire.Number, _ uint64, data []byte) bool {
 		d.pairs = append(d.pairs, data)
-		return num == listValues
+		return num == otlpwire.ListValues
 	}) && d.pairsInto(base, m, depth)
 }
 

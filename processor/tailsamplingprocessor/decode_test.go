@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // encodedSpan is the span as pdata encodes it in a request.
@@ -141,21 +143,21 @@ func TestSpansAreDecodedAsPdataDoes(t *testing.T) {
 
 func TestWhatTheDecoderDoesNotKnowIsLeftToPdata(t *testing.T) {
 	pair := func(key string) []byte {
-		kv := protowire.AppendString(protowire.AppendTag(nil, pairKey, protowire.BytesType), key)
-		return protowire.AppendBytes(protowire.AppendTag(nil, spanAttributes, protowire.BytesType), kv)
+		kv := protowire.AppendString(protowire.AppendTag(nil, otlpwire.KeyValueKey, protowire.BytesType), key)
+		return protowire.AppendBytes(protowire.AppendTag(nil, otlpwire.SpanAttributes, protowire.BytesType), kv)
 	}
 	nested := []byte{}
 	for range 40 {
-		list := protowire.AppendBytes(protowire.AppendTag(nil, listValues, protowire.BytesType), nested)
-		nested = protowire.AppendBytes(protowire.AppendTag(nil, valueArray, protowire.BytesType), list)
+		list := protowire.AppendBytes(protowire.AppendTag(nil, otlpwire.ListValues, protowire.BytesType), nested)
+		nested = protowire.AppendBytes(protowire.AppendTag(nil, otlpwire.AnyArray, protowire.BytesType), list)
 	}
-	deep := protowire.AppendBytes(protowire.AppendTag(nil, pairValue, protowire.BytesType), nested)
+	deep := protowire.AppendBytes(protowire.AppendTag(nil, otlpwire.KeyValueValue, protowire.BytesType), nested)
 	for name, span := range map[string][]byte{
 		"a field that is new":    protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1),
 		"a key that comes twice": append(pair("a"), pair("a")...),
-		"an ID of odd length":    protowire.AppendBytes(protowire.AppendTag(nil, spanSpanID, protowire.BytesType), []byte("odd")),
-		"values deep down":       protowire.AppendBytes(protowire.AppendTag(nil, spanAttributes, protowire.BytesType), deep),
-		"half a field":           {spanAttributes<<3 | 2, 200},
+		"an ID of odd length":    protowire.AppendBytes(protowire.AppendTag(nil, otlpwire.SpanID, protowire.BytesType), []byte("odd")),
+		"values deep down":       protowire.AppendBytes(protowire.AppendTag(nil, otlpwire.SpanAttributes, protowire.BytesType), deep),
+		"half a field":           {otlpwire.SpanAttributes<<3 | 2, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d decoder

@@ -11,35 +11,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/xpdata/entity"
-)
 
-// Field numbers of the messages around a span, of opentelemetry/proto/trace/v1/trace.proto and resource/v1/resource.proto.
-const (
-	tracesResourceSpans = 1
-
-	resourceSpansResource  = 1
-	resourceSpansScope     = 2
-	resourceSpansSchemaURL = 3
-
-	resourceAttributes        = 1
-	resourceDroppedAttributes = 2
-
-	scopeSpansScope     = 1
-	scopeSpansSpan      = 2
-	scopeSpansSchemaURL = 3
-
-	scopeName              = 1
-	scopeVersion           = 2
-	scopeAttributes        = 3
-	scopeDroppedAttributes = 4
-)
-
-// The wire types of protobuf.
-const (
-	varintType  = 0
-	fixed64Type = 1
-	bytesType   = 2
-	fixed32Type = 5
+	"github.com/pitwall-io/pitwall/internal/otlpwire"
 )
 
 // encoder encodes requests as pdata does, but into memory that is used again, and without measuring everything first: the lengths of the
@@ -71,18 +44,18 @@ func (e *encoder) all(td ptrace.Traces) bool {
 		if e.tooDeep || entity.ResourceEntityRefs(rs.Resource()).Len() > 0 {
 			return false
 		}
-		at := e.open(tracesResourceSpans)
+		at := e.open(otlpwire.TracesResourceSpans)
 		e.resource(rs.Resource())
 		for _, ss := range rs.ScopeSpans().All() {
-			scope := e.open(resourceSpansScope)
+			scope := e.open(otlpwire.ResourceSpansScope)
 			e.scope(ss.Scope())
 			for _, span := range ss.Spans().All() {
 				e.span(span)
 			}
-			e.text(scopeSpansSchemaURL, ss.SchemaUrl())
+			e.text(otlpwire.ScopeSpansSchemaURL, ss.SchemaUrl())
 			e.close(scope)
 		}
-		e.text(resourceSpansSchemaURL, rs.SchemaUrl())
+		e.text(otlpwire.ResourceSpansSchemaURL, rs.SchemaUrl())
 		e.close(at)
 	}
 	return !e.tooDeep
@@ -93,7 +66,7 @@ const longLength = 5
 
 // open starts a message of any length.
 func (e *encoder) open(num byte) (at int) {
-	e.buf = append(e.buf, num<<3|bytesType, 0, 0, 0, 0, 0)
+	e.buf = append(e.buf, num<<3|otlpwire.Bytes, 0, 0, 0, 0, 0)
 	return len(e.buf)
 }
 
@@ -108,7 +81,7 @@ func (e *encoder) close(at int) {
 
 // begin starts a message whose length most likely takes room bytes.
 func (e *encoder) begin(num byte, room int) (at int) {
-	e.buf = append(e.buf, num<<3|bytesType)
+	e.buf = append(e.buf, num<<3|otlpwire.Bytes)
 	for range room {
 		e.buf = append(e.buf, 0)
 	}
@@ -146,7 +119,7 @@ func (e *encoder) text(num byte, v string) {
 	if v == "" {
 		return
 	}
-	e.buf = append(e.buf, num<<3|bytesType)
+	e.buf = append(e.buf, num<<3|otlpwire.Bytes)
 	e.uvarint(uint64(len(v)))
 	e.buf = append(e.buf, v...)
 }
@@ -155,29 +128,29 @@ func (e *encoder) number(num byte, v uint64) {
 	if v == 0 {
 		return
 	}
-	e.buf = append(e.buf, num<<3|varintType)
+	e.buf = append(e.buf, num<<3|otlpwire.Varint)
 	e.uvarint(v)
 }
 
 func (e *encoder) fixed64(num byte, v uint64) {
 	if v != 0 {
-		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, num<<3|fixed64Type), v)
+		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, num<<3|otlpwire.Fixed64), v)
 	}
 }
 
 func (e *encoder) resource(r pcommon.Resource) {
-	at := e.begin(resourceSpansResource, 2)
-	e.number(resourceDroppedAttributes, uint64(r.DroppedAttributesCount()))
-	e.attributes(resourceAttributes, r.Attributes())
+	at := e.begin(otlpwire.ResourceSpansResource, 2)
+	e.number(otlpwire.ResourceDroppedAttributes, uint64(r.DroppedAttributesCount()))
+	e.attributes(otlpwire.ResourceAttributes, r.Attributes())
 	e.end(at, 2)
 }
 
 func (e *encoder) scope(s pcommon.InstrumentationScope) {
-	at := e.begin(scopeSpansScope, 1)
-	e.number(scopeDroppedAttributes, uint64(s.DroppedAttributesCount()))
-	e.attributes(scopeAttributes, s.Attributes())
-	e.text(scopeVersion, s.Version())
-	e.text(scopeName, s.Name())
+	at := e.begin(otlpwire.ScopeSpansScope, 1)
+	e.number(otlpwire.ScopeDroppedAttributes, uint64(s.DroppedAttributesCount()))
+	e.attributes(otlpwire.ScopeAttributes, s.Attributes())
+	e.text(otlpwire.ScopeVersion, s.Version())
+	e.text(otlpwire.ScopeName, s.Name())
 	e.end(at, 1)
 }
 
@@ -186,7 +159,7 @@ func (e *encoder) id(num byte, id []byte, empty bool) {
 	if empty {
 		id = nil
 	}
-	e.buf = append(append(e.buf, num<<3|bytesType, byte(len(id))), id...)
+	e.buf = append(append(e.buf, num<<3|otlpwire.Bytes, byte(len(id))), id...)
 }
 
 func (e *encoder) traceID(num byte, id pcommon.TraceID) { e.id(num, id[:], id.IsEmpty()) }
@@ -196,71 +169,71 @@ func (e *encoder) spanID(num byte, id pcommon.SpanID) { e.id(num, id[:], id.IsEm
 // flags takes the number of a field, whose tag may take two bytes.
 func (e *encoder) flags(num int, v uint32) {
 	if v != 0 {
-		e.uvarint(uint64(num)<<3 | fixed32Type)
+		e.uvarint(uint64(num)<<3 | otlpwire.Fixed32)
 		e.buf = binary.LittleEndian.AppendUint32(e.buf, v)
 	}
 }
 
 // span writes the same bytes as pdata, which writes messages from their end on: last fields first.
 func (e *encoder) span(s ptrace.Span) {
-	at := e.begin(scopeSpansSpan, 2)
+	at := e.begin(otlpwire.ScopeSpansSpan, 2)
 	e.status(s.Status())
-	e.number(spanDroppedLinks, uint64(s.DroppedLinksCount()))
+	e.number(otlpwire.SpanDroppedLinks, uint64(s.DroppedLinksCount()))
 	for _, link := range s.Links().All() {
 		e.link(link)
 	}
-	e.number(spanDroppedEvents, uint64(s.DroppedEventsCount()))
+	e.number(otlpwire.SpanDroppedEvents, uint64(s.DroppedEventsCount()))
 	for _, event := range s.Events().All() {
 		e.event(event)
 	}
-	e.number(spanDroppedAttributes, uint64(s.DroppedAttributesCount()))
-	e.attributes(spanAttributes, s.Attributes())
-	e.fixed64(spanEnd, uint64(s.EndTimestamp()))
-	e.fixed64(spanStart, uint64(s.StartTimestamp()))
-	e.number(spanKind, uint64(s.Kind()))
-	e.text(spanName, s.Name())
-	e.flags(spanFlags, s.Flags())
-	e.spanID(spanParentID, s.ParentSpanID())
-	e.text(spanTraceState, s.TraceState().AsRaw())
-	e.spanID(spanSpanID, s.SpanID())
-	e.traceID(spanTraceID, s.TraceID())
+	e.number(otlpwire.SpanDroppedAttributes, uint64(s.DroppedAttributesCount()))
+	e.attributes(otlpwire.SpanAttributes, s.Attributes())
+	e.fixed64(otlpwire.SpanEnd, uint64(s.EndTimestamp()))
+	e.fixed64(otlpwire.SpanStart, uint64(s.StartTimestamp()))
+	e.number(otlpwire.SpanKind, uint64(s.Kind()))
+	e.text(otlpwire.SpanName, s.Name())
+	e.flags(otlpwire.SpanFlags, s.Flags())
+	e.spanID(otlpwire.SpanParentID, s.ParentSpanID())
+	e.text(otlpwire.SpanTraceState, s.TraceState().AsRaw())
+	e.spanID(otlpwire.SpanID, s.SpanID())
+	e.traceID(otlpwire.SpanTraceID, s.TraceID())
 	e.end(at, 2)
 }
 
 func (e *encoder) status(status ptrace.Status) {
-	at := e.begin(spanStatus, 1)
-	e.number(statusCode, uint64(status.Code()))
-	e.text(statusMessage, status.Message())
+	at := e.begin(otlpwire.SpanStatus, 1)
+	e.number(otlpwire.StatusCode, uint64(status.Code()))
+	e.text(otlpwire.StatusMessage, status.Message())
 	e.end(at, 1)
 }
 
 func (e *encoder) event(event ptrace.SpanEvent) {
-	at := e.begin(spanEvents, 2)
-	e.number(eventDroppedAttributes, uint64(event.DroppedAttributesCount()))
-	e.attributes(eventAttributes, event.Attributes())
-	e.text(eventName, event.Name())
-	e.fixed64(eventTime, uint64(event.Timestamp()))
+	at := e.begin(otlpwire.SpanEvents, 2)
+	e.number(otlpwire.EventDroppedAttributes, uint64(event.DroppedAttributesCount()))
+	e.attributes(otlpwire.EventAttributes, event.Attributes())
+	e.text(otlpwire.EventName, event.Name())
+	e.fixed64(otlpwire.EventTime, uint64(event.Timestamp()))
 	e.end(at, 2)
 }
 
 func (e *encoder) link(link ptrace.SpanLink) {
-	at := e.begin(spanLinks, 1)
-	e.flags(linkFlags, link.Flags())
-	e.number(linkDroppedAttributes, uint64(link.DroppedAttributesCount()))
-	e.attributes(linkAttributes, link.Attributes())
-	e.text(linkTraceState, link.TraceState().AsRaw())
-	e.spanID(linkSpanID, link.SpanID())
-	e.traceID(linkTraceID, link.TraceID())
+	at := e.begin(otlpwire.SpanLinks, 1)
+	e.flags(otlpwire.LinkFlags, link.Flags())
+	e.number(otlpwire.LinkDroppedAttributes, uint64(link.DroppedAttributesCount()))
+	e.attributes(otlpwire.LinkAttributes, link.Attributes())
+	e.text(otlpwire.LinkTraceState, link.TraceState().AsRaw())
+	e.spanID(otlpwire.LinkSpanID, link.SpanID())
+	e.traceID(otlpwire.LinkTraceID, link.TraceID())
 	e.end(at, 1)
 }
 
 func (e *encoder) attributes(num byte, m pcommon.Map) {
 	for key, value := range m.All() {
 		at := e.begin(num, 1)
-		in := e.begin(pairValue, 1)
+		in := e.begin(otlpwire.KeyValueValue, 1)
 		e.value(value)
 		e.end(in, 1)
-		e.text(pairKey, key)
+		e.text(otlpwire.KeyValueKey, key)
 		e.end(at, 1)
 	}
 }
@@ -270,7 +243,7 @@ func (e *encoder) value(v pcommon.Value) {
 	switch v.Type() {
 	case pcommon.ValueTypeStr:
 		text := v.Str()
-		e.buf = append(e.buf, valueString<<3|bytesType)
+		e.buf = append(e.buf, otlpwire.AnyString<<3|otlpwire.Bytes)
 		e.uvarint(uint64(len(text)))
 		e.buf = append(e.buf, text...)
 	case pcommon.ValueTypeBool:
@@ -278,16 +251,16 @@ func (e *encoder) value(v pcommon.Value) {
 		if v.Bool() {
 			yes = 1
 		}
-		e.buf = append(e.buf, valueBool<<3|varintType, yes)
+		e.buf = append(e.buf, otlpwire.AnyBool<<3|otlpwire.Varint, yes)
 	case pcommon.ValueTypeInt:
-		e.buf = append(e.buf, valueInt<<3|varintType)
+		e.buf = append(e.buf, otlpwire.AnyInt<<3|otlpwire.Varint)
 		e.uvarint(uint64(v.Int()))
 	case pcommon.ValueTypeDouble:
-		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, valueDouble<<3|fixed64Type), math.Float64bits(v.Double()))
+		e.buf = binary.LittleEndian.AppendUint64(append(e.buf, otlpwire.AnyDouble<<3|otlpwire.Fixed64), math.Float64bits(v.Double()))
 	case pcommon.ValueTypeSlice, pcommon.ValueTypeMap:
 		e.nested(v)
 	case pcommon.ValueTypeBytes:
-		e.buf = append(e.buf, valueBytes<<3|bytesType)
+		e.buf = append(e.buf, otlpwire.AnyBytes<<3|otlpwire.Bytes)
 		e.uvarint(uint64(v.Bytes().Len()))
 		for _, b := range v.Bytes().All() {
 			e.buf = append(e.buf, b)
@@ -304,14 +277,14 @@ func (e *encoder) nested(v pcommon.Value) {
 	e.depth++
 	defer func() { e.depth-- }()
 	if v.Type() == pcommon.ValueTypeMap {
-		at := e.begin(valueMap, 1)
-		e.attributes(listValues, v.Map())
+		at := e.begin(otlpwire.AnyMap, 1)
+		e.attributes(otlpwire.ListValues, v.Map())
 		e.end(at, 1)
 		return
 	}
-	at := e.begin(valueArray, 1)
+	at := e.begin(otlpwire.AnyArray, 1)
 	for _, item := range v.Slice().All() {
-		in := e.begin(listValues, 1)
+		in := e.begin(otlpwire.ListValues, 1)
 		e.value(item)
 		e.end(in, 1)
 	}
